@@ -1,0 +1,385 @@
+"""The commands: parse, call one function, print. A command imports its rooms itself: help stays quick."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ptprof import __version__
+from ptprof.errors import PtprofError, UsageError
+from ptprof.progress import progress_bar
+from ptprof.study import Study
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import RenderableType
+
+DEFAULT_QUERIES = ("1e4", "1e5", "1e6", "1e7")
+WIDTH_WITHOUT_TERMINAL = 110
+
+app = typer.Typer(
+    name="ptprof",
+    help="Which scientific-ML forecaster is cheapest over its whole life: train, export, measure, amortise.",
+    epilog="Begin with: ptprof quickstart",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(no_args_is_help=True, help="Make a shear-flow data set, or tell what a folder holds.")
+app.add_typer(data_app, name="data")
+
+StudyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--study", help="Folder that holds everything; PTPROF_STUDY, or ./study.", show_default=False
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[MODEL]...", help="Model names; none: all that apply.", show_default=False),
+]
+Queries = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Number of queries to amortise over; may be given several times.",
+        show_default=" ".join(DEFAULT_QUERIES),
+    ),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Do again what is already done.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Watts = Annotated[
+    float | None,
+    typer.Option(
+        "--cpu-watts-per-core",
+        min=0.01,
+        help="Watts of a busy core, where CPU energy is modelled.",
+        show_default=False,
+    ),
+]
+Batch = Annotated[int, typer.Option(min=1, help="Initial states per call.")]
+Intensity = Annotated[float, typer.Option(min=0.001, help="Grid carbon intensity, gCO2eq/kWh.")]
+Pue = Annotated[float, typer.Option(min=1.0, help="Power usage effectiveness of the site.")]
+RunName = Annotated[
+    str | None, typer.Option("--run", help="A run by name; the newest otherwise.", show_default=False)
+]
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    study: Annotated[
+        Path,
+        typer.Option(envvar="PTPROF_STUDY", help="Folder that holds everything that ptprof makes."),
+    ] = Path("study"),
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before the command's name."""
+    ctx.obj = study
+    if version:
+        sys.stdout.write(f"ptprof {__version__}\n")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: ptprof quickstart --study /tmp/study")
+def quickstart(
+    ctx: typer.Context,
+    models: Models = None,
+    queries: Queries = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    watts: Watts = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """The whole way in minutes: data, training, export, measurement, amortisation; stopped, it goes on."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    with progress_bar(not quiet) as bar:
+        report = workflows.quickstart(
+            _study(ctx, study),
+            models,
+            queries=queries or DEFAULT_QUERIES,
+            device=device,
+            seed=seed,
+            watts_per_core=watts,
+            progress=bar,
+        )
+    _print(report, json, [tables.amortisation(report)])
+
+
+@app.command(epilog="Example: ptprof doctor --json")
+def doctor(json: AsJson = False) -> None:
+    """What is here, and which figures will be measured, modelled or missing."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    diagnosis = workflows.doctor()
+    _print(diagnosis, json, [tables.diagnosis(diagnosis)])
+
+
+@data_app.command("generate", epilog="Example: ptprof data generate --recipe quick")
+def data_generate(
+    ctx: typer.Context,
+    recipe: Annotated[str, typer.Option(help="Recipe whose [data] to simulate.")] = "quick",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; the study's otherwise.", show_default=False)
+    ] = None,
+    device: Device = "auto",
+    json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Simulate the shear flow and write it in The Well's HDF5 layout."""
+    from ptprof.report import tables
+    from ptprof.runtimes.device import resolve_device
+    from ptprof.train import data
+    from ptprof.train.recipe import load_recipe
+
+    folder = out or _study(ctx, study).data
+    with progress_bar(not quiet) as bar:
+        info = data.generate(
+            folder, load_recipe(recipe), device=resolve_device(device), progress=bar, force=force
+        )
+    _print(info, json, [tables.data_set(info)])
+
+
+@data_app.command("info", epilog="Example: ptprof data info study/data/shear_flow")
+def data_info(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A data set in The Well's layout; the study's otherwise.", show_default=False),
+    ] = None,
+    json: AsJson = False,
+    study: StudyOption = None,
+) -> None:
+    """What a data folder holds."""
+    from ptprof.report import tables
+    from ptprof.train import data
+
+    info = data.info(folder or _study(ctx, study).data)
+    _print(info, json, [tables.data_set(info)])
+
+
+@app.command(epilog="Example: ptprof train fno unet --seed 1")
+def train(
+    ctx: typer.Context,
+    models: Models = None,
+    recipe: Annotated[str, typer.Option(help="quick or paper.")] = "quick",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data in The Well's layout; the study's otherwise.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    device: Device = "auto",
+    watts: Watts = None,
+    json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Train forecasters, their energy metered; none named: the seven. Stopped, it goes on."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    with progress_bar(not quiet) as bar:
+        runs = workflows.train(
+            _study(ctx, study),
+            models,
+            recipe=recipe,
+            data=data,
+            seed=seed,
+            device=device,
+            watts_per_core=watts,
+            force=force,
+            progress=bar,
+        )
+    _print(runs, json, [tables.runs(runs)])
+
+
+@app.command(epilog="Example: ptprof export fno --format onnx")
+def export(
+    ctx: typer.Context,
+    models: Models = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma-separated: onnx, torchscript.")
+    ] = "onnx,torchscript",
+    run: RunName = None,
+    json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Export trained models, each proven equal to what was trained; none named: all that are trained."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    with progress_bar(not quiet) as bar:
+        artifacts = workflows.export(
+            _study(ctx, study), models, run=run, formats=_list(formats), force=force, progress=bar
+        )
+    _print(artifacts, json, [tables.parity(artifacts)])
+
+
+@app.command(epilog="Example: ptprof profile fno --runtime onnxruntime --scenario one-step")
+def profile(
+    ctx: typer.Context,
+    models: Models = None,
+    runtime: Annotated[
+        str, typer.Option(help="Comma-separated: eager, torchscript, onnxruntime; or all.")
+    ] = "all",
+    scenario: Annotated[str, typer.Option(help="Comma-separated: one-step, rollout; or all.")] = "all",
+    device: Device = "auto",
+    batch: Batch = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Length of a rollout.")] = 10,
+    run: RunName = None,
+    watts: Watts = None,
+    json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Measure latency, throughput, memory and energy per query by the quick protocol. Stopped, it goes on."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    with progress_bar(not quiet) as bar:
+        measurements = workflows.profile(
+            _study(ctx, study),
+            models,
+            run=run,
+            runtimes=_list(runtime),
+            scenarios=_list(scenario),
+            device=device,
+            batch=batch,
+            steps=steps,
+            watts_per_core=watts,
+            force=force,
+            progress=bar,
+        )
+    _print(measurements, json, [tables.measurements(measurements)])
+
+
+@app.command(
+    epilog="Examples: ptprof amortise --queries 1e6 --queries 1e7; ptprof amortise --table costs.csv"
+)
+def amortise(
+    ctx: typer.Context,
+    queries: Queries = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of costs measured elsewhere, instead of a study.", show_default=False),
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="What a query is: one-step or rollout.")] = "one-step",
+    device: Annotated[str | None, typer.Option(help="Device measured on.", show_default=False)] = None,
+    runtime: Annotated[str | None, typer.Option(help="The cheapest otherwise.", show_default=False)] = None,
+    batch: Batch = 1,
+    run: RunName = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    intensity: Intensity = 445.0,
+    pue: Pue = 1.0,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Also draw cost against queries: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    json: AsJson = False,
+    study: StudyOption = None,
+) -> None:
+    """Training spread over a number of queries: totals, cost per query, break-even points."""
+    from ptprof import workflows
+    from ptprof.report import tables
+
+    report = workflows.amortise(
+        _study(ctx, study),
+        queries=queries or DEFAULT_QUERIES,
+        table=table,
+        scenario=scenario,
+        device=device,
+        runtime=runtime,
+        batch=batch,
+        run=run,
+        precision=precision,
+        intensity_g_per_kwh=intensity,
+        pue=pue,
+        figure=figure,
+    )
+    _print(report, json, [tables.amortisation(report)])
+
+
+@app.command(epilog="Example: ptprof serve fno --port 8000")
+def serve(
+    ctx: typer.Context,
+    models: Models = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    runtime: Annotated[str, typer.Option(help="onnxruntime, torchscript or eager.")] = "onnxruntime",
+    device: Device = "auto",
+    insecure: Annotated[bool, typer.Option(help="Allow an address that others can reach.")] = False,
+    study: StudyOption = None,
+) -> None:
+    """Serve the study's models by the Open Inference Protocol v2 over HTTP."""
+    from ptprof import serve as serving
+    from ptprof.runtimes.device import resolve_device
+
+    served = serving.load_models(_study(ctx, study), models, runtime=runtime, device=resolve_device(device))
+    serving.serve(served, host=host, port=port, insecure=insecure)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr, never a traceback."""
+    try:
+        app()
+    except PtprofError as error:
+        sys.stderr.write(f"ptprof: {error}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"ptprof: {error.filename or 'input/output'}: {error.strerror or error}\n")
+        sys.exit(1)
+
+
+def _study(ctx: typer.Context, after: Path | None) -> Study:
+    """The study named after the command, or before it, or by the environment."""
+    folder: Path = after or ctx.find_root().obj
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a study folder")
+    return Study(folder)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _print(
+    value: BaseModel | Iterable[BaseModel], as_json: bool, renderables: Iterable[RenderableType]
+) -> None:
+    """Print a result: JSON, or what a person reads."""
+    if as_json:
+        sys.stdout.write(jsonlib.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_WITHOUT_TERMINAL)
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def _plain(value: BaseModel | Iterable[BaseModel]) -> Any:
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return [item.model_dump(mode="json") for item in value]

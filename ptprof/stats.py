@@ -1,0 +1,152 @@
+"""Intervals: of a mean, of a median, of a sum, of a ratio of two noisy differences. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from ptprof.records import Interval
+
+CONFIDENCE = 0.95
+
+
+def t_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The mean of independent samples with Student's interval.
+
+    ``mean ± t(n - 1) · s / sqrt(n)`` with the sample standard deviation ``s`` (n - 1 in the denominator);
+    W. S. Gosset, Biometrika 6 (1908) 1. One sample has no interval: ``low`` and ``high`` are None.
+
+    Raises
+    ------
+    ValueError : no sample, or one that is not finite
+    """
+    values = _finite(samples)
+    mean = float(values.mean())
+    if values.size == 1:
+        return Interval(value=mean)
+    half = t_half_width(float(values.std(ddof=1)), values.size, confidence)
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def t_half_width(std: float, count: int, confidence: float = CONFIDENCE) -> float:
+    """Half the width of Student's interval of the mean of ``count`` samples of standard deviation ``std``.
+
+    Raises
+    ------
+    ValueError : fewer than two samples, or a negative deviation
+    """
+    if count < 2 or not std >= 0:
+        raise ValueError(
+            f"an interval of a mean needs at least two samples and std >= 0, not {count} and {std}"
+        )
+    return t_quantile(count - 1, confidence) * std / math.sqrt(count)
+
+
+def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
+    """The two-sided quantile of Student's t: a share ``confidence`` of it lies within plus or minus this."""
+    return float(special.stdtrit(degrees, 0.5 + confidence / 2))
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The median with its distribution-free interval between two order statistics.
+
+    Between the k-th smallest and the k-th largest of n samples the true median lies with probability
+    ``1 - 2 P(Binomial(n, 1/2) < k)``; the largest k that keeps ``confidence`` is taken (H. A. David and
+    H. N. Nagaraja, Order Statistics, 2003, section 7.1). At 95 % there is none below six samples:
+    ``low`` and ``high`` are None.
+
+    Raises
+    ------
+    ValueError : no sample, or one that is not finite
+    """
+    values = np.sort(_finite(samples))
+    median = float(np.median(values))
+    tail = special.bdtr(np.arange(values.size // 2 + 1), values.size, 0.5)
+    k = int(np.count_nonzero(tail <= (1 - confidence) / 2))
+    if k == 0:
+        return Interval(value=median)
+    return Interval(value=median, low=float(values[k - 1]), high=float(values[-k]))
+
+
+def quadrature(half_widths: Iterable[float]) -> float:
+    """The half-width of a sum of independent errors: the root of the sum of squares."""
+    return math.hypot(*half_widths)
+
+
+@dataclass(frozen=True)
+class FiellerSet:
+    """The values of a ratio that two noisy numbers do not rule out.
+
+    ``kind`` is ``between`` (from ``low`` to ``high``, None for no bound on that side), ``outside``
+    (up to ``low``, and from ``high`` on), ``all`` or ``none``.
+    """
+
+    kind: Literal["between", "outside", "all", "none"]
+    low: float | None = None
+    high: float | None = None
+
+
+def fieller(
+    numerator: float,
+    denominator: float,
+    numerator_variance: float,
+    denominator_variance: float,
+    covariance: float = 0.0,
+) -> FiellerSet:
+    """Fieller's confidence set of ``numerator / denominator``.
+
+    All ratios r with ``(numerator - r denominator)² <= Var(numerator - r denominator)``, each variance the
+    square of a half-width, so that the set has the confidence of the half-widths (E. C. Fieller,
+    J. R. Statist. Soc. B 16 (1954) 175). It is an interval where the denominator is told from zero, and
+    otherwise open to one side, to both, or everything.
+
+    Raises
+    ------
+    ValueError : a variance below zero, or a figure that is not finite
+    """
+    _finite([numerator, denominator, numerator_variance, denominator_variance, covariance])
+    if numerator_variance < 0 or denominator_variance < 0:
+        raise ValueError("a variance cannot be below zero")
+    # a r² - 2 b r + c <= 0
+    a = denominator**2 - denominator_variance
+    b = numerator * denominator - covariance
+    c = numerator**2 - numerator_variance
+    # b² - a c, multiplied out: the large terms cancel exactly, so that no variance gives exactly zero.
+    discriminant = (
+        numerator**2 * denominator_variance
+        + denominator**2 * numerator_variance
+        - 2 * numerator * denominator * covariance
+        + covariance**2
+        - numerator_variance * denominator_variance
+    )
+    if a == 0:
+        return _half_line(b, c)
+    if a < 0 and discriminant <= 0:
+        return FiellerSet("all")
+    # The ratio itself is always in the set: a discriminant below zero is rounding.
+    root = math.sqrt(max(discriminant, 0.0))
+    larger = b + math.copysign(root, b)
+    ends = sorted((larger / a, c / larger if larger else 0.0))
+    return FiellerSet("between" if a > 0 else "outside", *ends)
+
+
+def _half_line(b: float, c: float) -> FiellerSet:
+    """The set where ``c <= 2 b r``."""
+    if b == 0:
+        return FiellerSet("all" if c <= 0 else "none")
+    end = c / (2 * b)
+    return FiellerSet("between", low=end) if b > 0 else FiellerSet("between", high=end)
+
+
+def _finite(samples: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    values: np.ndarray[tuple[int], np.dtype[np.float64]] = np.asarray(samples, dtype=np.float64).reshape(-1)
+    if values.size == 0:
+        raise ValueError("no samples")
+    if not np.isfinite(values).all():
+        raise ValueError("samples must be finite numbers")
+    return values

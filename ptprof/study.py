@@ -1,0 +1,148 @@
+"""The study folder: where everything lies, and writing that loses nothing."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ptprof.errors import StudyError
+from ptprof.records import ArtifactRecord, Measurement, Record, RunRecord
+
+R = TypeVar("R", bound=Record)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; when the block ends well, sync it and rename it there.
+
+    If the block raises, the temporary file goes and what stood at ``path`` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON to ``path``, whole or not at all."""
+    write_text(path, record.model_dump_json(indent=1) + "\n")
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record of ``kind``; raises StudyError that names the file and its first fault."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StudyError(f"{path} is not there") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise StudyError(f"{path} is not a valid {kind.__name__}: {place}: {first['msg']}") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Study:
+    """A folder that holds data, runs, artifacts, measurements and reports."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    @property
+    def data(self) -> Path:
+        """The shear-flow data set in The Well's layout."""
+        return self.root / "data" / "shear_flow"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def run_folder(self, run: str) -> Path:
+        return self.root / "runs" / run
+
+    def artifact_folder(self, run: str) -> Path:
+        return self.root / "artifacts" / run
+
+    def runs(self, model: str | None = None, recipe: str | None = None) -> list[RunRecord]:
+        """The finished runs, oldest first; of one model or recipe where named."""
+        records = self._records("runs/*/run.json", RunRecord)
+        chosen = (r for r in records if model in (None, r.model) and recipe in (None, r.recipe))
+        return sorted(chosen, key=lambda r: (r.created, r.run))
+
+    def run(self, model: str, run: str | None = None) -> RunRecord:
+        """The newest run of ``model``, or the one named ``run``; StudyError where there is none."""
+        runs = [r for r in self.runs(model) if run is None or r.run == run]
+        if not runs:
+            wanted = f"run {run!r} of {model!r}" if run else f"trained {model!r}"
+            raise StudyError(f"{self.root} holds no {wanted}: train it with `ptprof train {model}`")
+        return runs[-1]
+
+    def artifact(self, run: str) -> ArtifactRecord | None:
+        """What was exported from ``run``; None where nothing was."""
+        path = self.artifact_folder(run) / "artifact.json"
+        return read_record(path, ArtifactRecord) if path.exists() else None
+
+    def artifacts(self) -> list[ArtifactRecord]:
+        """All artifacts, oldest first."""
+        return sorted(
+            self._records("artifacts/*/artifact.json", ArtifactRecord), key=lambda a: (a.created, a.run)
+        )
+
+    def measurements(self, keep: Callable[[Measurement], bool] = lambda _: True) -> list[Measurement]:
+        """All measurements that ``keep`` takes, oldest first."""
+        records = self._records("measurements/*.json", Measurement)
+        return sorted(filter(keep, records), key=lambda m: m.created)
+
+    def add_measurement(self, measurement: Measurement) -> Path:
+        """Write a measurement as a file of its own, named by what was measured and a hash of it all."""
+        digest = hashlib.sha256(measurement.model_dump_json().encode()).hexdigest()[:8]
+        m = measurement
+        device = m.device.replace(":", "")
+        name = f"{m.run}-{m.runtime}-{device}-{m.scenario}-b{m.batch}-{digest}.json"
+        path = self.root / "measurements" / name
+        write_record(path, measurement)
+        return path
+
+    def _records(self, pattern: str, kind: type[R]) -> list[R]:
+        paths = sorted(p for p in self.root.glob(pattern) if not p.name.startswith("."))
+        return [read_record(path, kind) for path in paths]

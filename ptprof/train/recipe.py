@@ -1,0 +1,65 @@
+"""Recipes: everything that a training needs to know, as TOML shipped with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Any
+
+from pydantic import Field
+
+from ptprof.errors import unknown
+from ptprof.records import Value
+
+FORECASTERS = ("unet", "unet-cn", "unet-cp", "unet-cn-cp", "fno", "tfno", "ufno")
+RECIPES = ("quick", "paper")
+
+
+class DataRecipe(Value):
+    """The simulations of a data set: every combination of the lists, sampled every ``dt`` up to ``steps``.
+
+    Initial conditions are the combinations of ``n_shear``, ``n_blobs`` and ``width``; ``settings`` are
+    pairs of Reynolds and Schmidt numbers. ``split`` gives the shares of train, valid and test, by
+    initial condition.
+    """
+
+    settings: tuple[tuple[float, float], ...]
+    n_shear: tuple[int, ...]
+    n_blobs: tuple[int, ...]
+    width: tuple[float, ...]
+    steps: int = Field(gt=0)
+    dt: float = Field(gt=0)
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+
+
+class ModelRecipe(Value):
+    """One model: its learning rate and what its constructor takes."""
+
+    learning_rate: float = Field(gt=0)
+    settings: dict[str, Any] = {}
+
+
+class Recipe(Value):
+    """A training protocol. ``steps_per_epoch`` of None means every window once per epoch."""
+
+    name: str
+    grid: tuple[int, int]
+    history: int
+    batch: int
+    steps_per_epoch: int | None = None
+    max_epochs: int
+    warmup_epochs: int
+    patience: int
+    max_hours: float
+    weight_decay: float
+    rollout_steps: int
+    data: DataRecipe
+    models: dict[str, ModelRecipe]
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe called ``name``; raises UsageError for one that is not known."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    text = resources.files("ptprof.train.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return Recipe.model_validate(tomllib.loads(text))
