@@ -9,6 +9,7 @@ PtprofError               exit 1: one line on stderr, no traceback
 ├── TrainingError         a training that cannot go on
 ├── ExportError           a model that cannot be exported
 │   └── ParityError       an export that does not compute what was trained
+├── MeasurementError      a candidate that cannot be measured
 ├── RuntimeUnavailable    a runtime, device or execution provider that is not here
 ├── EnergyError           a sensor that cannot be read
 └── ProtocolError         a request that the server refuses; carries its HTTP status
@@ -58,6 +59,10 @@ class ExportError(PtprofError):
 
 class ParityError(ExportError):
     """An exported model that does not compute what was trained."""
+
+
+class MeasurementError(PtprofError):
+    """A candidate that cannot be measured."""
 
 
 class RuntimeUnavailable(PtprofError):

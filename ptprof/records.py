@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Source = Literal["measured", "modelled", "assumed", "projected", "given"]
 Component = Literal["gpu", "cpu", "dram"]

@@ -5,8 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+from ptprof.records import (
+    Accuracy,
+    Energy,
+    EnergyBreakdown,
+    Environment,
+    Interval,
+    Measurement,
+    RunRecord,
+    Scores,
+    Statistics,
+)
+from ptprof.runtimes.threads import spin_briefly
+
+# As the command line does, and before anything loads torch.
+spin_briefly(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +52,86 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and torch sees none"))
+
+
+SCORES = Scores(pearson_r={"tracer": 0.9, "pressure": 0.8}, vrmse={"tracer": 0.3, "pressure": 0.5})
+MACHINE = Environment(platform="Linux", python="3.11", cpu="a CPU", cpu_cores=2, memory_bytes=8 << 30)
+
+
+def _energy(joules: float, **changes: Any) -> Energy:
+    fields = {"systematic": 0.0, "gain_id": "", "source": "measured", "sensor": "fake", **changes}
+    around = fields.pop("half", fields["systematic"] * joules)
+    return Energy(joules=joules, low=joules - around, high=joules + around, **fields)
+
+
+@pytest.fixture
+def make_energy() -> Callable[..., Energy]:
+    """Build an ``Energy`` of so many joules; ``half`` is the half-width of its interval."""
+    return _energy
+
+
+@pytest.fixture
+def make_run() -> Callable[..., RunRecord]:
+    """Build the record of a run from its model's name and the energy of its training."""
+
+    def make(model: str, energy: EnergyBreakdown, **changes: Any) -> RunRecord:
+        fields: dict[str, Any] = {
+            "run": f"{model}-quick-s0",
+            "model": model,
+            "recipe": "quick",
+            "seed": 0,
+            "parameters": 1_234_567,
+            "grid": (48, 96),
+            "history": 4,
+            "statistics": Statistics(fields=("tracer", "pressure"), mean=(0.0, 0.0), std=(1.0, 1.0)),
+            "data_sha256": "d",
+            "checkpoint_sha256": "c",
+            "epochs": 3,
+            "steps": 350,
+            "duration_s": 125.0,
+            "best_epoch": 2,
+            "best_valid_loss": 0.1,
+            "energy": energy,
+            "accuracy": Accuracy(one_step=SCORES, rollout=(SCORES,) * 10),
+            "persistence": Accuracy(one_step=SCORES, rollout=(SCORES,) * 10),
+            "device": "cpu",
+            "environment": MACHINE,
+            "created": "2026-01-01T00:00:00+00:00",
+        }
+        return RunRecord(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_measurement() -> Callable[..., Measurement]:
+    """Build a measurement of ``<model>-quick-s0`` from the energy of a query; no raw windows unless given."""
+
+    def make(model: str, energy: EnergyBreakdown, **changes: Any) -> Measurement:
+        fields: dict[str, Any] = {
+            "run": f"{model}-quick-s0",
+            "model": model,
+            "runtime": "onnxruntime",
+            "provider": "CPUExecutionProvider",
+            "device": "cpu",
+            "device_id": "a CPU",
+            "scenario": "one-step",
+            "batch": 1,
+            "steps": 1,
+            "protocol": "quick",
+            "grid": (48, 96),
+            "artifact_sha256": "a",
+            "latency_s": Interval(value=0.0123, low=0.012, high=0.0126),
+            "throughput_per_s": Interval(value=81.3, low=79.4, high=83.3),
+            "peak_host_bytes": 300 << 20,
+            "peak_device_bytes": None,
+            "energy_per_query": energy,
+            "idle_power_w": {},
+            "windows": (),
+            "converged": True,
+            "environment": MACHINE,
+            "created": "2026-01-02T00:00:00+00:00",
+        }
+        return Measurement(**{**fields, **changes})
+
+    return make
