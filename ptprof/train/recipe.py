@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ptprof.errors import unknown
+from ptprof.errors import UsageError, unknown
 from ptprof.records import Value
 
 FORECASTERS = ("unet", "unet-cn", "unet-cp", "unet-cn-cp", "fno", "tfno", "ufno")
@@ -36,7 +36,7 @@ class ModelRecipe(Value):
     """One model: its learning rate and what its constructor takes."""
 
     learning_rate: float = Field(gt=0)
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Recipe(Value):
@@ -63,3 +63,30 @@ def load_recipe(name: str) -> Recipe:
         raise unknown("recipe", name, RECIPES)
     text = resources.files("ptprof.train.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return Recipe.model_validate(tomllib.loads(text))
+
+
+def check_grid(grid: tuple[int, int]) -> None:
+    """Refuse a grid that the models cannot take.
+
+    The U-nets halve it four times, so sides are multiples of 16; on a shorter side below 48 a circular
+    7×7 convolution would wrap around their bottleneck more than once.
+
+    Raises
+    ------
+    UsageError : sides that are not multiples of 16, or a shorter one below 48
+    """
+    if any(side % 16 or side < 48 for side in grid):
+        size = "x".join(str(side) for side in grid)
+        raise UsageError(
+            f"a grid of {size} cannot be used: its sides must be multiples of 16, the shorter at least 48"
+        )
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """A grid as a user writes it, ``64x128``; raises UsageError for another form, or one that cannot be."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+        raise UsageError(f"a grid is two numbers of points, such as 64x128, not {text!r}")
+    grid = (int(sides[0]), int(sides[1]))
+    check_grid(grid)
+    return grid
