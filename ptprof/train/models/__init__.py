@@ -1,0 +1,61 @@
+"""The seven forecasters.
+
+Each maps standardised windows (B, h·C, X, Y), channel = step·C + field with the oldest step first, to
+the standardised next state (B, C, X, Y).
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ptprof.errors import unknown
+from ptprof.train.models.convnext import ConvNextUNet
+from ptprof.train.models.neural_operators import SPECTRAL, fno, ufno
+from ptprof.train.models.unet import UNet
+from ptprof.train.recipe import FORECASTERS, Recipe, load_recipe
+
+__all__ = ["build", "parameter_count"]
+
+FIELDS = 4
+"""Tracer, pressure, and velocity along x and y."""
+
+
+def build(name: str, recipe: str | Recipe = "paper", spectral: str = "gemm") -> nn.Module:
+    """The forecaster ``name`` with the widths of ``recipe``, its weights newly initialised.
+
+    Parameters
+    ----------
+    name : one of `ptprof.train.recipe.FORECASTERS`
+    recipe : a recipe or the name of one
+    spectral : ``"gemm"``, the spectral layers as real matrix products, or ``"fft"``, neuraloperator's
+        own; the state dict has the same keys and shapes either way. The U-nets take no notice.
+
+    Raises
+    ------
+    UsageError : for a name, recipe or spectral implementation that is not known
+    """
+    if name not in FORECASTERS:
+        raise unknown("model", name, FORECASTERS)
+    if spectral not in SPECTRAL:
+        raise unknown("spectral implementation", spectral, SPECTRAL)
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    settings = recipe.models[name].settings
+    channels = recipe.history * FIELDS, FIELDS
+    match name:
+        case "unet" | "unet-cp":
+            return UNet(*channels, padding="circular" if name.endswith("-cp") else "zeros", **settings)
+        case "unet-cn" | "unet-cn-cp":
+            return ConvNextUNet(
+                *channels, padding="circular" if name.endswith("-cp") else "zeros", **settings
+            )
+        case "fno":
+            return fno(*channels, spectral=spectral, **settings)
+        case "tfno":
+            return fno(*channels, spectral=spectral, factorization="Tucker", **settings)
+        case _:
+            return ufno(*channels, spectral=spectral, **settings)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """The number of real parameters: a complex one counts as two."""
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in module.parameters())
