@@ -1,0 +1,36 @@
+"""Joules: sensors behind one protocol, and the meter that opens windows over them.
+
+with EnergyMeter() as meter:
+    with meter.window() as window:
+        work()
+window.gpu, window.cpu, window.dram, window.missing
+"""
+
+from __future__ import annotations
+
+from ptprof.energy.clock import Clock, MonotonicClock
+from ptprof.energy.combine import add, per, total
+from ptprof.energy.cpu import CPU_WATTS_PER_CORE, CpuModel
+from ptprof.energy.meter import EnergyMeter
+from ptprof.energy.probe import Probe, driver, probe
+from ptprof.energy.sensor import Sensor
+from ptprof.energy.window import Window
+from ptprof.records import Energy, EnergyBreakdown
+
+__all__ = [
+    "CPU_WATTS_PER_CORE",
+    "Clock",
+    "CpuModel",
+    "Energy",
+    "EnergyBreakdown",
+    "EnergyMeter",
+    "MonotonicClock",
+    "Probe",
+    "Sensor",
+    "Window",
+    "add",
+    "driver",
+    "per",
+    "probe",
+    "total",
+]
