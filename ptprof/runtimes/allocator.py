@@ -26,4 +26,4 @@ def keep_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     kept = libc.mallopt(_M_MMAP_MAX, 0) == 1
-    return kept and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1) == 1
+    return bool(kept and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1) == 1)

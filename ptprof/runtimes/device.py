@@ -28,8 +28,12 @@ def resolve_device(name: str = "auto") -> str:
         raise UsageError(f"unknown device {name!r}: one of auto, cpu, cuda, cuda:0, cuda:1, …")
     if not torch.cuda.is_available():
         why = "sees no NVIDIA GPU" if torch.version.cuda else "was built without CUDA"
-        raise RuntimeUnavailable(f"device {name!r} is not here: torch {torch.__version__} {why}; use --device cpu")
+        raise RuntimeUnavailable(
+            f"device {name!r} is not here: torch {torch.__version__} {why}; use --device cpu"
+        )
     index, count = int(match[1] or 0), torch.cuda.device_count()
     if index >= count:
-        raise RuntimeUnavailable(f"device {name!r} is not here: torch sees {count} GPU(s), cuda:0 to cuda:{count - 1}")
+        raise RuntimeUnavailable(
+            f"device {name!r} is not here: torch sees {count} GPU(s), cuda:0 to cuda:{count - 1}"
+        )
     return f"cuda:{index}"

@@ -1,0 +1,48 @@
+"""A frozen TorchScript file, by torch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from ptprof.errors import StudyError
+from ptprof.runtimes.eager import TorchRunner
+from ptprof.runtimes.metadata import Metadata
+
+METADATA_FILE = "ptprof.json"
+
+
+class TorchScriptRunner(TorchRunner):
+    """A step that was traced, frozen and saved as a ``.pt``."""
+
+    runtime: ClassVar[str] = "torchscript"
+
+    def __init__(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+        super().__init__(device=device, threads=threads)
+        if not path.is_file():
+            raise StudyError(f"{path} is not there")
+        extra = {METADATA_FILE: ""}
+        try:
+            with without_deprecation():
+                module = torch.jit.load(path, map_location=self.device, _extra_files=extra)  # type: ignore[no-untyped-call]
+                self._step = module.eval()
+            self.metadata = Metadata.from_properties(json.loads(extra[METADATA_FILE] or "{}"))
+        except (RuntimeError, ValueError) as error:
+            raise StudyError(f"{path} is cut or not a TorchScript file of a forecast step") from error
+        self.state_shape = self.metadata.state_shape if self.metadata else None
+
+
+@contextmanager
+def without_deprecation() -> Iterator[None]:
+    """TorchScript without the warning, at each of its calls, that torch.export is to replace it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"`torch\.jit\..*is deprecated", category=DeprecationWarning
+        )
+        yield
