@@ -1,0 +1,51 @@
+"""The step as a TorchScript file: traced, frozen, with its metadata inside."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import torch
+
+from ptprof.errors import ExportError
+from ptprof.export.step import DeployableStep
+from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.torchscript import METADATA_FILE, without_deprecation
+
+SOURCES = ".debug_pkl"
+
+
+def write_torchscript(step: DeployableStep, metadata: Metadata, path: Path) -> None:
+    """Trace ``step``, freeze it with its weights as constants, and save it at ``path``.
+
+    Nothing in the step depends on the number of states in a batch, so that the trace holds for any.
+
+    Raises
+    ------
+    ExportError : a step that cannot be traced
+    """
+    example = torch.zeros(2, *metadata.state_shape)
+    archive = io.BytesIO()
+    try:
+        with without_deprecation(), torch.inference_mode():
+            traced = torch.jit.trace(step, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+            frozen = torch.jit.freeze(traced.eval())
+            extra = {METADATA_FILE: json.dumps(metadata.properties())}
+            torch.jit.save(frozen, archive, _extra_files=extra)
+    except (RuntimeError, TypeError, ValueError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise ExportError(f"the step cannot be traced: {first_line}") from error
+    _write_without_sources(archive, path)
+
+
+def _write_without_sources(archive: io.BytesIO, path: Path) -> None:
+    """Write the archive but for its notes on which line of which file each operation comes from.
+
+    They name folders of the machine that exported it, and are only read to word errors.
+    """
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.infolist():
+            if not entry.filename.endswith(SOURCES):
+                target.writestr(entry, source.read(entry))
