@@ -1,0 +1,64 @@
+"""What is here, for the terminal: hardware, sensors, runtimes, and what follows for the figures."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from ptprof.energy import Probe
+from ptprof.records import Environment, Value
+from ptprof.report.format import NONE, seconds, size
+from ptprof.report.style import paragraph, row, table
+
+
+class Provision(Value):
+    """A runtime on a device: ``provider`` is what really runs there, None where it cannot; then why."""
+
+    runtime: str
+    device: str
+    provider: str | None
+    detail: str = ""
+
+
+class Diagnosis(Value):
+    """What `ptprof doctor` found."""
+
+    environment: Environment
+    sensors: tuple[Probe, ...]
+    runtimes: tuple[Provision, ...]
+
+
+def diagnosis(found: Diagnosis) -> RenderableType:
+    """The machine, its sensors and its runtimes."""
+    here = found.environment
+    computer = f"{here.cpu}, {here.cpu_cores} cores, {size(here.memory_bytes)}"
+    machine = f"{computer}, {here.platform}, Python {here.python}"
+    gpus = f"GPUs: {', '.join(here.gpus) or 'none'}; driver {here.driver or 'none'}"
+    libraries = ", ".join(f"{name} {version}" for name, version in here.libraries.items())
+    return Group(paragraph([machine, gpus, libraries]), _sensors(found), _runtimes(found))
+
+
+def _sensors(found: Diagnosis) -> Table:
+    made = table(
+        "Energy: what will be measured, modelled or missing", ("component", "figures are", "sensor", "tick")
+    )
+    made.add_column("", overflow="fold")
+    for probe in found.sensors:
+        tick = NONE if probe.tick_s is None else seconds(probe.tick_s)
+        row(
+            made,
+            f"{probe.component} {probe.device}".strip(),
+            probe.source or "missing",
+            probe.sensor or NONE,
+            tick,
+            probe.detail,
+        )
+    return made
+
+
+def _runtimes(found: Diagnosis) -> Table:
+    made = table("Runtimes", ("runtime", "device", "runs by"))
+    made.add_column("", overflow="fold")
+    for runtime in found.runtimes:
+        row(made, runtime.runtime, runtime.device, runtime.provider or "not here", runtime.detail)
+    return made
