@@ -1,0 +1,95 @@
+"""What a model has done so far, in the shape of Triton's statistics extension."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from ptprof.serve.forecast import Forecast
+from ptprof.serve.model import VERSION
+
+
+@dataclass
+class Tally:
+    """How often, and how long in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        self.count += 1
+        self.ns += ns
+
+    def document(self) -> dict[str, int]:
+        return {"count": self.count, "ns": self.ns}
+
+
+@dataclass
+class Compute:
+    """The three parts of the work: to the device, the model, and back."""
+
+    input: Tally = field(default_factory=Tally)
+    infer: Tally = field(default_factory=Tally)
+    output: Tally = field(default_factory=Tally)
+
+    def add(self, forecast: Forecast) -> None:
+        self.input.add(forecast.input_ns)
+        self.infer.add(forecast.infer_ns)
+        self.output.add(forecast.output_ns)
+
+    def document(self) -> dict[str, dict[str, int]]:
+        return {
+            "compute_input": self.input.document(),
+            "compute_infer": self.infer.document(),
+            "compute_output": self.output.document(),
+        }
+
+
+@dataclass
+class Counters:
+    """The inference requests of one model since the server began; used from the event loop alone."""
+
+    states: int = 0
+    last_ms: int = 0
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    compute: Compute = field(default_factory=Compute)
+    batches: defaultdict[int, Compute] = field(default_factory=lambda: defaultdict(Compute))
+
+    def served(self, forecast: Forecast, *, batch: int, queue_ns: int, total_ns: int) -> None:
+        """Count a request that was answered."""
+        self.states += batch
+        self.last_ms = time.time_ns() // 1_000_000
+        self.success.add(total_ns)
+        self.queue.add(queue_ns)
+        self.compute.add(forecast)
+        self.batches[batch].add(forecast)
+
+    def refused(self, total_ns: int) -> None:
+        """Count a request that was not answered with a forecast."""
+        self.fail.add(total_ns)
+
+    def document(self, name: str) -> dict[str, Any]:
+        """One entry of ``model_stats``."""
+        none = Tally().document()
+        return {
+            "name": name,
+            "version": VERSION,
+            "last_inference": self.last_ms,
+            "inference_count": self.states,
+            "execution_count": self.success.count,
+            "inference_stats": {
+                "success": self.success.document(),
+                "fail": self.fail.document(),
+                "queue": self.queue.document(),
+                **self.compute.document(),
+                "cache_hit": none,
+                "cache_miss": none,
+            },
+            "batch_stats": [
+                {"batch_size": size, **compute.document()} for size, compute in sorted(self.batches.items())
+            ],
+        }
