@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,15 +13,29 @@ import typer
 
 from ptprof import __version__
 from ptprof.errors import PtprofError, UsageError
-from ptprof.progress import progress_bar
+from ptprof.options import (
+    DEFAULT_QUERIES,
+    AsJson,
+    Batch,
+    Device,
+    Force,
+    Intensity,
+    Models,
+    Pue,
+    Queries,
+    Quiet,
+    RunName,
+    Seed,
+    StudyOption,
+    Watts,
+)
+from ptprof.progress import console, progress_bar
+from ptprof.runtimes.threads import spin_briefly
 from ptprof.study import Study
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import RenderableType
-
-DEFAULT_QUERIES = ("1e4", "1e5", "1e6", "1e7")
-WIDTH_WITHOUT_TERMINAL = 110
 
 app = typer.Typer(
     name="ptprof",
@@ -32,43 +47,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make a shear-flow data set, or tell what a folder holds.")
 app.add_typer(data_app, name="data")
-
-StudyOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--study", help="Folder that holds everything; PTPROF_STUDY, or ./study.", show_default=False
-    ),
-]
-Models = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Model names; none: all that apply.", show_default=False),
-]
-Queries = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Number of queries to amortise over; may be given several times.",
-        show_default=" ".join(DEFAULT_QUERIES),
-    ),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Force = Annotated[bool, typer.Option("--force", help="Do again what is already done.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Watts = Annotated[
-    float | None,
-    typer.Option(
-        "--cpu-watts-per-core",
-        min=0.01,
-        help="Watts of a busy core, where CPU energy is modelled.",
-        show_default=False,
-    ),
-]
-Batch = Annotated[int, typer.Option(min=1, help="Initial states per call.")]
-Intensity = Annotated[float, typer.Option(min=0.001, help="Grid carbon intensity, gCO2eq/kWh.")]
-Pue = Annotated[float, typer.Option(min=1.0, help="Power usage effectiveness of the site.")]
-RunName = Annotated[
-    str | None, typer.Option("--run", help="A run by name; the newest otherwise.", show_default=False)
-]
 
 
 @app.callback()
@@ -95,7 +73,7 @@ def quickstart(
     models: Models = None,
     queries: Queries = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    seed: Seed = 0,
     watts: Watts = None,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -132,6 +110,9 @@ def doctor(json: AsJson = False) -> None:
 def data_generate(
     ctx: typer.Context,
     recipe: Annotated[str, typer.Option(help="Recipe whose [data] to simulate.")] = "quick",
+    grid: Annotated[
+        str | None, typer.Option(help="Points XxY; the recipe's otherwise.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder; the study's otherwise.", show_default=False)
     ] = None,
@@ -145,13 +126,14 @@ def data_generate(
     from ptprof.report import tables
     from ptprof.runtimes.device import resolve_device
     from ptprof.train import data
-    from ptprof.train.recipe import load_recipe
+    from ptprof.train.recipe import load_recipe, parse_grid
 
     folder = out or _study(ctx, study).data
+    chosen = load_recipe(recipe)
+    if grid is not None:
+        chosen = chosen.model_copy(update={"grid": parse_grid(grid)})
     with progress_bar(not quiet) as bar:
-        info = data.generate(
-            folder, load_recipe(recipe), device=resolve_device(device), progress=bar, force=force
-        )
+        info = data.generate(folder, chosen, device=resolve_device(device), progress=bar, force=force)
     _print(info, json, [tables.data_set(info)])
 
 
@@ -182,7 +164,7 @@ def train(
         Path | None,
         typer.Option(help="Data in The Well's layout; the study's otherwise.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     watts: Watts = None,
     json: AsJson = False,
@@ -277,6 +259,7 @@ def profile(
 )
 def amortise(
     ctx: typer.Context,
+    models: Models = None,
     queries: Queries = None,
     table: Annotated[
         Path | None,
@@ -305,6 +288,7 @@ def amortise(
         _study(ctx, study),
         queries=queries or DEFAULT_QUERIES,
         table=table,
+        models=models,
         scenario=scenario,
         device=device,
         runtime=runtime,
@@ -339,6 +323,7 @@ def serve(
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr, never a traceback."""
+    spin_briefly(os.environ)
     try:
         app()
     except PtprofError as error:
@@ -368,13 +353,9 @@ def _print(
     if as_json:
         sys.stdout.write(jsonlib.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
         return
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WITHOUT_TERMINAL)
+    printer = console()
     for renderable in renderables:
-        console.print(renderable)
+        printer.print(renderable)
 
 
 def _plain(value: BaseModel | Iterable[BaseModel]) -> Any:

@@ -1,4 +1,4 @@
-"""What spans rooms: one stage over many models, and the whole way."""
+"""What spans rooms: one stage over many models, the whole way, and the doctor."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from ptprof import energy
 from ptprof import export as exporting
 from ptprof import profile as profiling
 from ptprof import train as training
-from ptprof.errors import StudyError, UsageError, unknown
+from ptprof.environment import environment
+from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
+from ptprof.export import FORMATS
 from ptprof.profile import costs
 from ptprof.profile.amortise import AmortiseReport
+from ptprof.profile.scenarios import SCENARIOS
 from ptprof.records import ArtifactRecord, Measurement, RunRecord
 from ptprof.report import figures, tables
+from ptprof.report.diagnosis import Diagnosis, Provision
 from ptprof.runtimes import RUNTIMES
+from ptprof.runtimes.availability import provider
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
 from ptprof.train import data as shear_flow_data
 from ptprof.train.recipe import FORECASTERS, load_recipe
 
-SCENARIOS = ("one-step", "rollout")
-FORMATS = ("onnx", "torchscript")
 FIGURE_TYPES = (".png", ".svg", ".pdf")
 
 
@@ -63,7 +66,9 @@ def quickstart(
         )
         stage.show(tables.runs(runs))
     with stage("export: TorchScript and ONNX, proven equal"):
-        stage.show(tables.parity([exporting.export(study, run, FORMATS, progress=progress) for run in runs]))
+        stage.show(
+            tables.parity([exporting.export(study, run, tuple(FORMATS), progress=progress) for run in runs])
+        )
     with stage("profile: one step and rollouts of 10 steps"):
         measured = profiling.profile(
             study, runs, device=device, watts_per_core=_watts(watts_per_core), progress=progress
@@ -71,7 +76,9 @@ def quickstart(
         stage.show(tables.measurements(measured))
     with stage("amortise: training spread over the queries"):
         report = costs.amortise_study(study, counts, models=names, device=device)
-        figures.save(figures.cost_against_queries(report), study.report / "cost-against-queries.png")
+        drawing = study.report / "cost-against-queries.png"
+        figures.save(figures.cost_against_queries(report), drawing)
+        stage.show(f"drawn in {drawing}")
     return report
 
 
@@ -117,7 +124,7 @@ def export(
     progress: Progress,
 ) -> list[ArtifactRecord]:
     """Export the newest run of each model (or ``run``) to each format, through the parity gate."""
-    wanted = _chosen("format", formats, FORMATS)
+    wanted = _chosen("format", formats, tuple(FORMATS))
     return [
         exporting.export(study, record, wanted, force=force, progress=progress)
         for record in _trained(study, models, run)
@@ -192,6 +199,67 @@ def _chosen(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str,
 
 def _watts(given: float | None) -> float:
     return energy.CPU_WATTS_PER_CORE if given is None else given
+
+
+def amortise(
+    study: Study,
+    *,
+    queries: Sequence[str],
+    table: Path | None,
+    models: Sequence[str] | None,
+    scenario: str,
+    device: str | None,
+    runtime: str | None,
+    batch: int,
+    run: str | None,
+    precision: str,
+    intensity_g_per_kwh: float,
+    pue: float,
+    figure: Path | None,
+) -> AmortiseReport:
+    """Spread training over ``queries``, from the study or from a table, and draw it where asked to."""
+    counts = [costs.parse_queries(text) for text in queries]
+    if figure is not None and figure.suffix not in FIGURE_TYPES:
+        raise UsageError(f"a figure's name ends in {', '.join(FIGURE_TYPES)}, and {figure} does not")
+    if table is not None:
+        report = costs.amortise_table(table, counts)
+    else:
+        report = costs.amortise_study(
+            study,
+            counts,
+            models=models,
+            scenario=scenario,
+            device=device,
+            runtime=runtime,
+            batch=batch,
+            run=run,
+            precision=precision,
+            intensity_g_per_kwh=intensity_g_per_kwh,
+            pue=pue,
+        )
+    if figure is not None:
+        figures.save(figures.cost_against_queries(report), figure)
+    return report
+
+
+def doctor() -> Diagnosis:
+    """Look for sensors, GPUs and runtimes; what is missing is said, and is no error."""
+    sensors = energy.probe()
+    return Diagnosis(
+        environment=environment(
+            gpus=tuple(probe.device for probe in sensors if probe.component == "gpu" and probe.source),
+            driver=energy.driver(),
+        ),
+        sensors=tuple(sensors),
+        runtimes=tuple(_provision(runtime, device) for runtime in RUNTIMES for device in ("cpu", "cuda:0")),
+    )
+
+
+def _provision(runtime: str, device: str) -> Provision:
+    try:
+        return Provision(runtime=runtime, device=device, provider=provider(runtime, device))
+    except RuntimeUnavailable as error:
+        return Provision(runtime=runtime, device=device, provider=None, detail=str(error))
 
 
 class _Stages:
