@@ -140,7 +140,7 @@ class RunRecord(Record):
     run: str
     model: str
     recipe: str
-    recipe_sha256: str = ""
+    recipe_sha256: str
     seed: int
     parameters: int
     grid: tuple[int, int]

@@ -79,6 +79,7 @@ def make_run() -> Callable[..., RunRecord]:
             "run": f"{model}-quick-s0",
             "model": model,
             "recipe": "quick",
+            "recipe_sha256": "e",
             "seed": 0,
             "parameters": 1_234_567,
             "grid": (48, 96),

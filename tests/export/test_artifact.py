@@ -37,6 +37,7 @@ def add_run(study, model, statistics, seed=0, weights=None):
         model=model,
         recipe="quick",
         seed=seed,
+        recipe_sha256="0" * 64,
         parameters=1,
         grid=(48, 96),
         history=4,

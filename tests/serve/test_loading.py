@@ -50,6 +50,7 @@ def add_run(study: Study, model: str, created: str, grid: tuple[int, int], check
         model=model,
         recipe="quick",
         seed=0,
+        recipe_sha256="0" * 64,
         parameters=1,
         grid=grid,
         history=4,
