@@ -13,7 +13,6 @@ import platform
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 
 def keep_memory() -> bool:
