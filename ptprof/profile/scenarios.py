@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ptprof.errors import UsageError, unknown
-from ptprof.runtimes import Query, Runner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptprof.runtimes import Query, Runner
 
 ScenarioName = Literal["one-step", "rollout"]
 SCENARIOS: tuple[ScenarioName, ...] = get_args(ScenarioName)

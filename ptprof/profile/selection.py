@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ptprof.errors import StudyError, unknown
+from ptprof.profile.scenarios import SCENARIOS
 from ptprof.records import EnergyBreakdown, Measurement, RunRecord
 from ptprof.study import Study
 from ptprof.train.recipe import FORECASTERS
 
-SCENARIOS = ("one-step", "rollout")
 PRECISIONS = ("fp32", "bf16")
 
 
