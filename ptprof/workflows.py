@@ -30,8 +30,6 @@ from ptprof.study import Study
 from ptprof.train import data as shear_flow_data
 from ptprof.train.recipe import FORECASTERS, load_recipe
 
-FIGURE_TYPES = (".png", ".svg", ".pdf")
-
 
 def quickstart(
     study: Study,
@@ -219,15 +217,15 @@ def amortise(
 ) -> AmortiseReport:
     """Spread training over ``queries``, from the study or from a table, and draw it where asked to."""
     counts = [costs.parse_queries(text) for text in queries]
-    if figure is not None and figure.suffix not in FIGURE_TYPES:
-        raise UsageError(f"a figure's name ends in {', '.join(FIGURE_TYPES)}, and {figure} does not")
+    if table is not None and models:
+        raise UsageError("a table brings its own models: name models for a study, or give --table alone")
     if table is not None:
         report = costs.amortise_table(table, counts)
     else:
         report = costs.amortise_study(
             study,
             counts,
-            models=models,
+            models=_known(models) if models else None,
             scenario=scenario,
             device=device,
             runtime=runtime,

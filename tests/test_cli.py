@@ -63,6 +63,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["profile"], "ptprof train"),
         (["amortise"], "ptprof"),
         (["serve"], "ptprof export"),
+        (["amortise", "fnoo"], "did you mean 'fno'"),
+        (["amortise", "fno", "--table", "costs.csv"], "its own models"),
         (["amortise", "--queries", "-5"], "-5"),
         (["amortise", "--queries", "abc"], "abc"),
         (["data", "info"], "ptprof data generate"),
