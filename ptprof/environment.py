@@ -12,6 +12,7 @@ from ptprof.records import Environment
 LIBRARIES = (
     "ptprof",
     "torch",
+    "lightning-fabric",
     "neuraloperator",
     "onnx",
     "onnxscript",

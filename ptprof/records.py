@@ -6,6 +6,7 @@ not obtained is ``None`` with its reason beside it, never a zero; NaN and infini
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,7 +44,8 @@ class Energy(Value):
     ``low`` and ``high`` (J) hold random and systematic error together, at 95 %. ``systematic`` is the
     relative half-width of the gain error that every figure of the same ``gain_id`` shares (board
     UUID, RAPL socket, ``cpu-model``). ``active_joules`` is ``joules`` less the idle share, None where
-    idle was not measured. ``source`` says how the figure was obtained, ``sensor`` by what.
+    idle was not measured. ``source`` says how the figure was obtained, ``sensor`` by what; ``projected_from``
+    is the source of what a projected figure was made from.
     """
 
     joules: float = Field(ge=0)
@@ -54,6 +56,7 @@ class Energy(Value):
     active_joules: float | None = None
     source: Source
     sensor: str
+    projected_from: Source | None = None
     flags: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -98,18 +101,55 @@ class Environment(Value):
 
 
 class Statistics(Value):
-    """Per-channel mean and standard deviation, in the order of ``fields``."""
+    """Per-channel mean and standard deviation, in the order of ``fields``.
+
+    ``change_std`` is the deviation of a field's change from one state to the next; empty where it is not
+    known.
+    """
 
     fields: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    change_std: tuple[float, ...] = ()
+
+
+class Physics(Value):
+    """How far forecasts keep to the physics of the flow; None where that is undefined.
+
+    ``divergence`` is in units of the truth's velocity gradient, ``energy_spectrum_error`` in decades,
+    ``tracer_mean_drift`` in standard deviations of the tracer, the others are relative errors.
+    ``*_truth`` is the figure of the data themselves, the floor that a forecast is read against.
+    """
+
+    divergence: float | None = None
+    divergence_truth: float | None = None
+    vorticity_vrmse: float | None = None
+    energy_spectrum_error: float | None = None
+    tracer_mean_drift: float | None = None
+    tracer_mean_drift_truth: float | None = None
+    tracer_variance_error: float | None = None
 
 
 class Scores(Value):
-    """Accuracy by field at one lead time; None where a score is undefined (a constant field)."""
+    """Accuracy at one lead time, by field; None where a score is undefined (a constant field).
+
+    ``spectral_nmse`` holds one figure for each band of wave numbers, the longest waves first.
+    """
 
     pearson_r: dict[str, float | None]
     vrmse: dict[str, float | None]
+    nrmse: dict[str, float | None] = {}
+    spectral_nmse: dict[str, tuple[float | None, ...]] = {}
+    physics: Physics = Physics()
+
+    def mean(self, name: Literal["pearson_r", "vrmse", "nrmse"]) -> float | None:
+        """The mean of a score over the fields that define it; None where any field's forecast diverged.
+
+        VRMSE is defined for every finite forecast, so that a field without one has diverged.
+        """
+        scores: dict[str, float | None] = getattr(self, name)
+        defined = [score for score in scores.values() if score is not None]
+        return fmean(defined) if defined and None not in self.vrmse.values() else None
 
 
 class Accuracy(Value):
@@ -117,6 +157,26 @@ class Accuracy(Value):
 
     one_step: Scores
     rollout: tuple[Scores, ...] = ()
+
+
+class Execution(Value):
+    """How a training computed; each of it may change the weights that it ends with.
+
+    ``batch`` windows of each of ``processes`` make one step, ``accumulate`` parts of them after each other;
+    None for the recipe's. ``channels_last`` is how fields and weights of convolutions are laid out in memory;
+    ``compiled`` says whether `torch.compile` was used.
+    """
+
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compiled: bool = False
+    accumulate: int = 1
+    batch: int | None = None
+    processes: int = 1
+
+
+PLAIN = Execution()
+"""float32 in one process, as the recipe has it."""
 
 
 class Epoch(Value):
@@ -131,8 +191,8 @@ class Epoch(Value):
     energy: EnergyBreakdown
 
 
-class RunRecord(Record):
-    """``runs/<run>/run.json``: one trained model and what its training cost.
+class ModelRecord(Record):
+    """One model with weights; what its training cost (`RunRecord`), or would cost (`EstimateRecord`).
 
     ``recipe_sha256`` tells apart recipes of one name whose settings for this model differ.
     """
@@ -151,25 +211,39 @@ class RunRecord(Record):
     epochs: int
     steps: int
     duration_s: float
-    best_epoch: int
-    best_valid_loss: float
     energy: EnergyBreakdown
-    accuracy: Accuracy
-    persistence: Accuracy
     device: str
+    execution: Execution = PLAIN
     environment: Environment
     created: str
 
 
+class RunRecord(ModelRecord):
+    """``runs/<run>/run.json``: one trained model and what its training cost.
+
+    ``duration_s`` and ``energy`` hold all that was spent, ``lost_s`` and ``lost_energy`` the part of it that
+    went into epochs that were cut short and done again.
+    """
+
+    lost_s: float = 0.0
+    lost_energy: EnergyBreakdown | None = None
+    best_epoch: int
+    best_valid_loss: float
+    accuracy: Accuracy
+    persistence: Accuracy
+
+
 class Parity(Value):
-    """How far an exported file is from the trained model, relative L2 on real test windows.
+    """How far an exported file is from the trained model, relative L2 on test windows.
 
     ``one_step`` and ``rollout`` compare with the trained model in fp32; ``*_float64`` with the same
     model in float64, ``reference_float64`` being the trained fp32 model's own distance from it.
-    ``gate`` is what ``one_step_float64`` had to stay below.
+    ``gate`` is what ``one_step_float64`` had to stay below. The windows are ``synthetic`` where the model was
+    not trained.
     """
 
     windows: int
+    synthetic: bool = False
     rollout_steps: int
     one_step: float
     rollout: float
@@ -178,6 +252,11 @@ class Parity(Value):
     gate: float
     by_field: dict[str, float]
     provider: str
+
+
+def variant_of(nfe: int | None) -> str:
+    """The variant of an export with ``nfe`` evaluations of its network per step; the default one for None."""
+    return "" if nfe is None else f"nfe{nfe}"
 
 
 class ArtifactFile(Value):
@@ -227,7 +306,8 @@ class Measurement(Record):
 
     A query is one forecast from one initial state: one step, or one rollout of ``steps`` steps. A
     call serves ``batch`` queries at once, so ``energy_per_query`` is the window's energy over
-    ``calls * batch`` while ``latency_s`` is the median wall time of a call.
+    ``calls * batch`` while ``latency_s`` is the median wall time of a call. ``nfe`` is how often each step
+    evaluated the network of a model that samples, None for the others.
     """
 
     run: str
@@ -241,6 +321,7 @@ class Measurement(Record):
     steps: int
     precision: Literal["fp32", "bf16"] = "fp32"
     variant: str = ""
+    nfe: int | None = None
     protocol: Literal["quick", "full"]
     grid: tuple[int, int]
     artifact_sha256: str
@@ -255,3 +336,126 @@ class Measurement(Record):
     flags: tuple[str, ...] = ()
     environment: Environment
     created: str
+
+
+class Block(Value):
+    """One metered window over ``steps`` steps of a training; ``start_s`` counts from the first of all."""
+
+    start_s: float
+    duration_s: float
+    steps: int = Field(gt=0)
+    energy: EnergyBreakdown
+
+
+class EstimateRecord(ModelRecord):
+    """``runs/<run>/estimate.json``: what a training would cost, projected from some steps of it.
+
+    ``epochs``, ``steps``, ``duration_s`` and ``energy`` are those of the training that was not made;
+    ``duration_interval_s`` has the interval of its length. An epoch has ``train_steps`` and ``valid_steps``,
+    in full batches; the blocks are what was sampled of them, raw, in ``sampled_s`` with the warm-up. What
+    they leave uncertain in the cost of an epoch, gain errors aside, is ``half_width``, relative, at 95 %:
+    None where it cannot be told; ``unmet`` says what is lacking to ``goal``. The weights are those that the
+    sampled steps left.
+    """
+
+    duration_interval_s: Interval
+    train_steps: float
+    valid_steps: float
+    warm_up_steps: int
+    train_blocks: tuple[Block, ...]
+    valid_blocks: tuple[Block, ...]
+    sampled_s: float
+    goal: float
+    half_width: float | None
+    unmet: str | None
+    synthetic_data: bool
+    flags: tuple[str, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether the cost of an epoch is known to ``goal``."""
+        return self.unmet is None
+
+    @property
+    def sampled_steps(self) -> int:
+        """The training steps that were sampled."""
+        return sum(block.steps for block in self.train_blocks)
+
+
+class ServedModelTotal(Value):
+    """What a server has answered with one run: requests, and forecast steps of each initial state.
+
+    Energy and emissions are those of the requests that were metered; ``unmetered_requests`` were not.
+    """
+
+    model: str
+    run: str
+    requests: int
+    steps: int
+    energy_j: float
+    co2eq_g: float
+    unmetered_requests: int
+
+
+class ServedRecord(Record):
+    """``served/<started>-<id>.json``: the running total of one server."""
+
+    started: str
+    updated: str
+    models: tuple[ServedModelTotal, ...]
+
+
+class PinnStage(Value):
+    """One line of a PINN's ``epochs.jsonl``: a stretch of steps, and what they came to.
+
+    ``steps`` and ``evaluations`` (of the loss and its gradient) are counted from the training's beginning;
+    ``duration_s`` and ``energy`` are the stretch's own. ``test_mse`` is the mean square error over the whole
+    grid; it decides nothing.
+    """
+
+    optimizer: Literal["adam", "l-bfgs"]
+    steps: int
+    evaluations: int
+    loss: float
+    test_mse: float
+    duration_s: float
+    energy: EnergyBreakdown
+
+
+class PinnTraining(Record):
+    """One network trained on Burgers' equation, and what that cost.
+
+    ``points`` is the size of the data set and the number of collocation points. ``stopped`` says why: the
+    planned steps were done, or L-BFGS no longer lowered the loss.
+    """
+
+    run: str
+    model: str
+    recipe: str
+    recipe_sha256: str
+    seed: int
+    points: int
+    parameters: int
+    steps: int
+    evaluations: int
+    stopped: Literal["planned", "stalled"]
+    loss: float
+    test_mse: float
+    duration_s: float
+    energy: EnergyBreakdown
+    device: str
+    environment: Environment
+    created: str
+
+
+class PinnRecord(PinnTraining):
+    """``runs/<run>/run.json`` of a PINN; ``kind`` tells it from a forecaster's."""
+
+    kind: Literal["pinn"] = "pinn"
+    checkpoint_sha256: str
+
+
+class PinnPoint(PinnTraining):
+    """``burgers/<run>.json``: one training of the sweep, with its stages and without its weights."""
+
+    stages: tuple[PinnStage, ...]

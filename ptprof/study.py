@@ -6,17 +6,28 @@ import datetime
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from ptprof.errors import StudyError
-from ptprof.records import ArtifactRecord, Measurement, Record, RunRecord
+from ptprof.errors import StudyError, unknown
+from ptprof.records import (
+    ArtifactRecord,
+    EstimateRecord,
+    Measurement,
+    ModelRecord,
+    PinnRecord,
+    Record,
+    RunRecord,
+)
 
 R = TypeVar("R", bound=Record)
+
+PINN_RUNS = "burgers-"
+"""What the names of the PINNs' runs begin with: they have a record of their own."""
 
 
 @contextmanager
@@ -104,10 +115,15 @@ class Study:
         return self.root / "artifacts" / run
 
     def runs(self, model: str | None = None, recipe: str | None = None) -> list[RunRecord]:
-        """The finished runs, oldest first; of one model or recipe where named."""
-        records = self._records("runs/*/run.json", RunRecord)
+        """The finished runs of forecasters, oldest first; of one model or recipe where named."""
+        records = self._records("runs/*/run.json", RunRecord, _not_of_a_pinn)
         chosen = (r for r in records if model in (None, r.model) and recipe in (None, r.recipe))
         return sorted(chosen, key=lambda r: (r.created, r.run))
+
+    def pinns(self) -> list[PinnRecord]:
+        """The finished runs of the PINNs, oldest first."""
+        records = self._records(f"runs/{PINN_RUNS}*/run.json", PinnRecord)
+        return sorted(records, key=lambda r: (r.created, r.run))
 
     def run(self, model: str, run: str | None = None) -> RunRecord:
         """The newest run of ``model``, or the one named ``run``; StudyError where there is none."""
@@ -116,6 +132,47 @@ class Study:
             wanted = f"run {run!r} of {model!r}" if run else f"trained {model!r}"
             raise StudyError(f"{self.root} holds no {wanted}: train it with `ptprof train {model}`")
         return runs[-1]
+
+    def estimates(self) -> list[EstimateRecord]:
+        """The models of which the cost of training was projected, oldest first."""
+        records = self._records("runs/*/estimate.json", EstimateRecord)
+        return sorted(records, key=lambda r: (r.created, r.run))
+
+    def models(self, recipe: str | None = None) -> list[ModelRecord]:
+        """What has weights, oldest first: the finished runs, and the estimates of what no run has trained.
+
+        An estimate gives way to a run of the same model by the same recipe, whichever is newer.
+        """
+        runs = self.runs()
+        trained = {(run.model, run.recipe) for run in runs}
+        estimates = (e for e in self.estimates() if (e.model, e.recipe) not in trained)
+        chosen = (r for r in (*runs, *estimates) if recipe in (None, r.recipe))
+        return sorted(chosen, key=lambda r: (r.created, r.run))
+
+    def newest(
+        self, models: Sequence[str] | None = None, recipe: str | None = None
+    ) -> dict[str, ModelRecord]:
+        """The newest of `models` of each model; of those named, where any are.
+
+        Raises
+        ------
+        StudyError : one that is named is not there, or nothing is
+        """
+        found = {record.model: record for record in self.models(recipe)}
+        missing = [model for model in models or () if model not in found]
+        if missing or not found:
+            words = ["ptprof train", *missing[:1], *([f"--recipe {recipe}"] if recipe else [])]
+            what = " ".join(["trained", missing[0] if missing else "model"])
+            by_recipe = f" of recipe {recipe}" if recipe else ""
+            raise StudyError(f"{self.root} holds no {what}{by_recipe}: begin with `{' '.join(words)}`")
+        return {model: found[model] for model in models or found}
+
+    def named(self, run: str) -> ModelRecord:
+        """The run or the estimate called ``run``; UsageError where there is none."""
+        records = {record.run: record for record in (*self.estimates(), *self.runs())}
+        if run not in records:
+            raise unknown("run", run, records)
+        return records[run]
 
     def artifact(self, run: str) -> ArtifactRecord | None:
         """What was exported from ``run``; None where nothing was."""
@@ -143,6 +200,10 @@ class Study:
         write_record(path, measurement)
         return path
 
-    def _records(self, pattern: str, kind: type[R]) -> list[R]:
+    def _records(self, pattern: str, kind: type[R], keep: Callable[[Path], bool] = lambda _: True) -> list[R]:
         paths = sorted(p for p in self.root.glob(pattern) if not p.name.startswith("."))
-        return [read_record(path, kind) for path in paths]
+        return [read_record(path, kind) for path in paths if keep(path)]
+
+
+def _not_of_a_pinn(path: Path) -> bool:
+    return not path.parent.name.startswith(PINN_RUNS)

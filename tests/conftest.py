@@ -11,9 +11,11 @@ import pytest
 
 from ptprof.records import (
     Accuracy,
+    Block,
     Energy,
     EnergyBreakdown,
     Environment,
+    EstimateRecord,
     Interval,
     Measurement,
     RunRecord,
@@ -100,6 +102,48 @@ def make_run() -> Callable[..., RunRecord]:
             "created": "2026-01-01T00:00:00+00:00",
         }
         return RunRecord(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_estimate() -> Callable[..., EstimateRecord]:
+    """Build the record of an estimate from its model's name and the energy of all its epochs."""
+
+    def make(model: str, energy: EnergyBreakdown, **changes: Any) -> EstimateRecord:
+        block = Block(start_s=1.0, duration_s=2.0, steps=19, energy=energy)
+        fields: dict[str, Any] = {
+            "run": f"{model}-quick-s0-estimate",
+            "model": model,
+            "recipe": "quick",
+            "recipe_sha256": "e",
+            "seed": 0,
+            "parameters": 1_234_567,
+            "grid": (48, 96),
+            "history": 4,
+            "statistics": Statistics(fields=("tracer", "pressure"), mean=(0.0, 0.0), std=(1.0, 1.0)),
+            "data_sha256": "synthetic",
+            "checkpoint_sha256": "c",
+            "epochs": 10,
+            "steps": 350,
+            "duration_s": 7200.0,
+            "energy": energy,
+            "device": "cpu",
+            "environment": MACHINE,
+            "created": "2026-01-01T12:00:00+00:00",
+            "duration_interval_s": Interval(value=7200.0, low=7100.0, high=7300.0),
+            "train_steps": 35.0,
+            "valid_steps": 28.0,
+            "warm_up_steps": 9,
+            "train_blocks": (block,) * 3,
+            "valid_blocks": (block,),
+            "sampled_s": 34.0,
+            "goal": 0.02,
+            "half_width": 0.0184,
+            "unmet": None,
+            "synthetic_data": True,
+        }
+        return EstimateRecord(**{**fields, **changes})
 
     return make
 

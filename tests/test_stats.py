@@ -9,7 +9,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ptprof.stats import fieller, median_interval, quadrature, t_half_width, t_interval, t_quantile
+from ptprof.stats import (
+    fieller,
+    geometric_interval,
+    median_interval,
+    pareto_front,
+    quadrature,
+    t_half_width,
+    t_interval,
+    t_quantile,
+)
 
 FIGURES = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
 HALF_WIDTHS = st.floats(0, 1e3).map(lambda x: round(x, 6))
@@ -129,3 +138,43 @@ def test_fieller_of_a_certain_nothing() -> None:
 def test_a_variance_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="variance"):
         fieller(1.0, 1.0, -1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1, 1)], [0]),
+        ([(1, 3), (2, 2), (3, 1)], [0, 1, 2]),
+        ([(3, 1), (2, 2), (1, 3), (2.5, 2.5)], [2, 1, 0]),
+        ([(1, 2), (1, 1), (2, 1)], [1]),
+        ([(1, 1), (1, 1)], [0]),
+    ],
+)
+def test_pareto_front_by_hand(points: list[tuple[float, float]], front: list[int]) -> None:
+    assert pareto_front(points) == front
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
+def test_pareto_front_holds_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    def beaten(point: tuple[int, int]) -> bool:
+        return any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points)
+
+    front = [points[index] for index in pareto_front(points)]
+    assert front == sorted({point for point in points if not beaten(point)})
+
+
+def test_pareto_front_refuses_nan() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        pareto_front([(1.0, math.nan)])
+
+
+def test_geometric_interval_by_hand() -> None:
+    """Logarithms 0 and 2: mean 1, s/√2 = 1, t(1) = 12.7062."""
+    made = geometric_interval([1.0, math.e**2])
+    assert made.value == pytest.approx(math.e)
+    assert made.low == pytest.approx(math.exp(1 - 12.7062), rel=1e-4)
+    assert made.high == pytest.approx(math.exp(1 + 12.7062), rel=1e-4)
+    assert geometric_interval([3.0]).low is None
+    with pytest.raises(ValueError, match="above zero"):
+        geometric_interval([1.0, 0.0])

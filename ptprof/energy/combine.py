@@ -24,6 +24,7 @@ def energy(
     gain_id: str,
     source: Source,
     sensor: str,
+    projected_from: Source | None = None,
     flags: tuple[str, ...] = (),
     active_joules: float | None = None,
 ) -> Energy:
@@ -38,8 +39,19 @@ def energy(
         active_joules=active_joules,
         source=source,
         sensor=sensor,
+        projected_from=projected_from,
         flags=flags,
     )
+
+
+def weakest(sources: Iterable[Source]) -> Source:
+    """The source that is known least well: that of a sum."""
+    return max(sources, key=_SOURCES.index)
+
+
+def basis(figure: Energy) -> Source:
+    """What a figure rests on: its source, or that of what it was projected from."""
+    return figure.projected_from or figure.source
 
 
 def random_error(figure: Energy) -> float:
@@ -55,7 +67,7 @@ def add(figures: Iterable[Energy]) -> Energy:
 
     Several gains in one sum are independent: the sum's ``systematic`` is their root of squares, and its
     ``gain_id`` names them all. ``active_joules`` is there where every figure has it; the source is the
-    weakest one.
+    weakest one, and what a projected sum was projected from the weakest of what its figures rest on.
 
     Raises
     ------
@@ -69,13 +81,15 @@ def add(figures: Iterable[Energy]) -> Energy:
     for part in parts:
         gains[part.gain_id] = gains.get(part.gain_id, 0.0) + part.systematic * part.joules
     active = [part.active_joules for part in parts]
+    source = weakest(part.source for part in parts)
     return energy(
         joules,
         math.hypot(*map(random_error, parts)),
         systematic=math.hypot(*gains.values()) / joules if joules else max(p.systematic for p in parts),
         gain_id="+".join(sorted(gains)),
-        source=max((part.source for part in parts), key=_SOURCES.index),
+        source=source,
         sensor=" + ".join(dict.fromkeys(part.sensor for part in parts)),
+        projected_from=weakest(map(basis, parts)) if source == "projected" else None,
         flags=tuple(dict.fromkeys(flag for part in parts for flag in part.flags)),
         active_joules=None if None in active else math.fsum(a for a in active if a is not None),
     )

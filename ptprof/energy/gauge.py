@@ -92,6 +92,7 @@ class SteppedGauge:
     def __init__(self, sensor: Sensor, period_s: float, clock: Clock) -> None:
         self.sensor = sensor
         self._period_s = period_s
+        self._clock = clock
         self._watch = Watch(sensor, clock)
         self._begun_s = self._ended_s = 0.0
         self._start = self._last = Tick(0.0, 0.0, 0.0)
@@ -121,6 +122,12 @@ class SteppedGauge:
                 f" ({self._period_s:.3g} s)"
             )
         self._last = self._watch.tick or self._start
+
+    def so_far(self) -> Energy:
+        """What the window has taken up to now, known to within a tick; may be asked from another thread."""
+        joules = _counted(self.sensor, self._start.joules)
+        elapsed_s = max(self._clock.now() - self._begun_s, self._period_s)
+        return _energy(self.sensor, joules, joules * self._period_s / elapsed_s)
 
     @property
     def settled(self) -> bool:
@@ -170,6 +177,10 @@ class SmoothGauge:
             raise EnergyError(f"{self.sensor.name}: nothing was counted in {now - self._begun_s:.3g} s")
         self._counted = count - self._start
 
+    def so_far(self) -> Energy:
+        """What the window has taken up to now; may be asked from another thread."""
+        return _energy(self.sensor, _counted(self.sensor, self._start), 0.0)
+
     def energy(self) -> Energy:
         """What the window took."""
         return _energy(self.sensor, self._counted, 0.0)
@@ -181,6 +192,14 @@ def backwards(sensor: Sensor, before: float, after: float) -> str:
         f"the {sensor.name} of {sensor.device_id} went backwards, from {before:g} J to {after:g} J: "
         "the driver was loaded anew, or the counter was reset"
     )
+
+
+def _counted(sensor: Sensor, start: float) -> float:
+    """What a sensor has counted since it showed ``start``; EnergyError where that is less than nothing."""
+    count = sensor.read()
+    if count < start:
+        raise EnergyError(backwards(sensor, start, count))
+    return count - start
 
 
 def _energy(sensor: Sensor, joules: float, random: float) -> Energy:

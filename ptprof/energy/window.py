@@ -72,6 +72,22 @@ class Window:
         self._stepped = [g for g in self._stepped if self._do(g, lambda g: moved.extend([g] * g.look()))]
         return bool(moved) or not self._stepped
 
+    def so_far(self) -> tuple[float, EnergyBreakdown]:
+        """Seconds and energies up to now, while the window is open; may be asked from another thread.
+
+        Nothing waits for a tick: a counter that ticks may be behind by one.
+        """
+        figures: dict[Component, list[Energy]] = {component: [] for component in COMPONENTS}
+        missing = dict(self._missing)
+        gauges: list[SteppedGauge | SmoothGauge] = [*self._stepped, *self._smooth]
+        for gauge in gauges:
+            try:
+                figures[gauge.sensor.component].append(gauge.so_far())
+            except EnergyError as error:
+                missing.setdefault(gauge.sensor.component, str(error))
+        known = {c: combine.add(parts) for c, parts in figures.items() if parts and c not in missing}
+        return self._clock.now() - self._begun_s, EnergyBreakdown(**known, missing=missing)
+
     def breakdown(self) -> EnergyBreakdown:
         """The energies by component, as a record."""
         return EnergyBreakdown(gpu=self.gpu, cpu=self.cpu, dram=self.dram, missing=self.missing)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptprof.energy import Energy, EnergyBreakdown, add, per, total
-from ptprof.energy.combine import energy, random_error
+from ptprof.energy.combine import basis, energy, random_error
 from ptprof.errors import EnergyError
 
 
@@ -99,3 +99,18 @@ def test_a_share_keeps_its_relative_errors():
     assert (share.low, share.high) == pytest.approx((whole.low / 50, whole.high / 50))
     assert share.active_joules == pytest.approx(1.6)
     assert share.systematic == whole.systematic
+
+
+def test_a_projection_remembers_the_weakest_that_it_was_made_from():
+    measured = _energy(10.0).model_copy(update={"source": "projected", "projected_from": "measured"})
+    modelled = _energy(1.0, gain="cpu-model").model_copy(
+        update={"source": "projected", "projected_from": "modelled"}
+    )
+    assert add([measured, measured]).projected_from == "measured"
+    both = add([measured, modelled])
+    assert (both.source, both.projected_from, basis(both)) == ("projected", "modelled", "modelled")
+    paid = _energy(1.0).model_copy(update={"source": "modelled"})
+    mixed = add([measured, paid])
+    assert (mixed.source, mixed.projected_from) == ("projected", "modelled")
+    assert (add([paid]).projected_from, basis(paid)) == (None, "modelled")
+    assert per(both, 5).projected_from == "modelled"

@@ -188,6 +188,45 @@ def test_a_counter_that_fails_has_no_figure_but_a_reason(kit, fault, why):
     assert window.cpu.joules == 10.0
 
 
+@pytest.mark.parametrize("seconds", [0.04, 0.5, 3.21])
+def test_an_open_window_tells_what_it_has_taken_so_far(kit, seconds):
+    """To within a tick, without a wait, and without a trace in what it takes in the end."""
+    clock = kit.Clock()
+    counter = kit.Counter(clock, kit.constant(300.0), phase_s=0.03)
+    cpu = CpuModel(10.0, seconds=lambda: clock.now() * 2)
+    windows = []
+    for asked in (True, False):
+        with EnergyMeter(sensors=[counter, cpu], clock=clock) as meter, meter.window() as window:
+            begun = clock.now()
+            clock.sleep(seconds)
+            if asked:
+                elapsed_s, energy = window.so_far()
+                assert clock.now() == begun + seconds
+            clock.sleep(1.0)
+        windows.append(window)
+    assert elapsed_s == pytest.approx(seconds)
+    assert 300.0 * (seconds - 0.1) - 1 <= energy.gpu.joules <= 300.0 * seconds + 1
+    assert energy.gpu.low <= 300.0 * seconds or seconds < 0.1
+    assert energy.cpu.joules == pytest.approx(20.0 * seconds)
+    assert windows[0].gpu.joules == pytest.approx(windows[1].gpu.joules)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [({"resets_at_s": 1002.0}, "went backwards"), ({"dies_at_s": 1002.0}, "fallen off the bus")],
+)
+def test_what_fails_so_far_is_missing_and_said(kit, fault, why):
+    clock = kit.Clock(1000.0)
+    cpu = CpuModel(10.0, seconds=clock.now)
+    counter = kit.Counter(clock, kit.constant(300.0), **fault)
+    with EnergyMeter(sensors=[counter, cpu], clock=clock) as meter, meter.window() as window:
+        clock.sleep(3.0)
+        _, energy = window.so_far()
+    assert energy.gpu is None
+    assert why in energy.missing["gpu"]
+    assert energy.cpu.joules == pytest.approx(30.0)
+
+
 def test_a_reset_before_the_window_does_no_harm(kit):
     clock = kit.Clock(1000.0)
     counter = kit.Counter(clock, kit.constant(300.0), resets_at_s=1001.0)
