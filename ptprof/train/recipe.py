@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,16 @@ from ptprof.errors import UsageError, unknown
 from ptprof.records import Value
 
 FORECASTERS = ("unet", "unet-cn", "unet-cp", "unet-cn-cp", "fno", "tfno", "ufno")
+"""Those that are meant where none is named."""
+
+FLOW_MATCHING = "flow-matching"
+
+DEPLOYABLE = (*FORECASTERS, FLOW_MATCHING)
+"""Those that give the next state, and so are exported, measured and served."""
+
+PINNS = ("burgers-nn", "burgers-u-pinn", "burgers-s-pinn")
+"""The networks that learn one solution of Burgers' equation: `ptprof.train.burgers`."""
+
 RECIPES = ("quick", "paper")
 
 
@@ -19,11 +29,12 @@ class DataRecipe(Value):
     """The simulations of a data set: every combination of the lists, sampled every ``dt`` up to ``steps``.
 
     Initial conditions are the combinations of ``n_shear``, ``n_blobs`` and ``width``; ``settings`` are
-    pairs of Reynolds and Schmidt numbers. ``split`` gives the shares of train, valid and test, by
-    initial condition.
+    pairs of Reynolds and Schmidt numbers; with ``select`` only those are taken from a folder that may hold
+    more. ``split`` gives the shares of train, valid and test, by initial condition.
     """
 
     settings: tuple[tuple[float, float], ...]
+    select: bool = False
     n_shear: tuple[int, ...]
     n_blobs: tuple[int, ...]
     width: tuple[float, ...]
@@ -39,12 +50,36 @@ class ModelRecipe(Value):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class BurgersRecipe(Value):
+    """How the three networks on Burgers' equation are trained; all points at once in every step.
+
+    ``points`` is the size of the data set, and the number of collocation points, of a single training;
+    ``sizes`` are those of the sweep, ``more_nn_sizes`` what the NN takes besides. A step costs it a fourth of
+    what it costs a PINN, so it has its own number of steps too. The test error and the energy are noted every
+    ``stage_steps``.
+    """
+
+    points: int = Field(gt=0)
+    sizes: tuple[int, ...]
+    more_nn_sizes: tuple[int, ...] = ()
+    adam_steps: int = Field(ge=0)
+    lbfgs_steps: int = Field(gt=0)
+    nn_lbfgs_steps: int = Field(gt=0)
+    stage_steps: int = Field(gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    dtype: Literal["float32", "float64"] = "float32"
+
+
 class Recipe(Value):
-    """A training protocol. ``steps_per_epoch`` of None means every window once per epoch."""
+    """A training protocol. ``steps_per_epoch`` of None means every window once per epoch.
+
+    A network's output is the next state, or the change that leads to it: `ptprof.train.models.increment`.
+    """
 
     name: str
     grid: tuple[int, int]
     history: int
+    predict: Literal["state", "increment"] = "state"
     batch: int
     steps_per_epoch: int | None = None
     max_epochs: int
@@ -55,6 +90,12 @@ class Recipe(Value):
     rollout_steps: int
     data: DataRecipe
     models: dict[str, ModelRecipe]
+    burgers: BurgersRecipe
+
+    @property
+    def selection(self) -> tuple[tuple[float, float], ...] | None:
+        """The settings to take from a folder of data; None for all that it holds."""
+        return self.data.settings if self.data.select else None
 
 
 def load_recipe(name: str) -> Recipe:

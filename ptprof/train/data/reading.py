@@ -5,8 +5,8 @@ A file is checked in two steps: its structure when a folder is opened, its value
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,8 @@ from ptprof.train.data.well import PROVENANCE, VERSION
 
 SPLITS = ("train", "valid", "test")
 
-BLOCK_BYTES = 1 << 20
-HASHED_BLOCKS = 128
+Settings = Sequence[tuple[float, float]]
+"""Pairs of a Reynolds and a Schmidt number."""
 
 
 class SplitInfo(Value):
@@ -108,12 +108,16 @@ def files(folder: Path) -> list[Path]:
     return [folder / STATISTICS_FILE, *(path for split in SPLITS for path in _split_files(folder, split))]
 
 
-def read_headers(folder: Path, split: str) -> list[Header]:
+def read_headers(folder: Path, split: str, settings: Settings | None = None) -> list[Header]:
     """The headers of the files of a split, by name.
+
+    Parameters
+    ----------
+    settings : only files of these; None for all. What a file is of, its scalars say, not its name
 
     Raises
     ------
-    DataError : no such split, or a file that lacks something
+    DataError : no such split, a setting that no file is of, or a file that lacks something
     """
     paths = _split_files(folder, split)
     if not paths:
@@ -121,6 +125,8 @@ def read_headers(folder: Path, split: str) -> list[Header]:
             f"{folder} holds no {split} data: generate it with `ptprof data generate`, or put The Well's"
             " shear_flow there (data/train, data/valid, data/test and stats.yaml)"
         )
+    if settings is not None:
+        paths = _select(folder, split, paths, settings)
     return [_read_header(path) for path in paths]
 
 
@@ -136,64 +142,52 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def read_states(file: h5py.File, path: Path, row: int, start: int, stop: int) -> NDArray[np.float32]:
-    """States ``start`` to ``stop`` of trajectory ``row``, ``(stop - start, C, X, Y)``, physical units.
-
-    Raises
-    ------
-    DataError : a value that is not finite, or a part of the file that cannot be read
-    """
-    try:
-        scalars = [file["t0_fields"][name][row, start:stop] for name in FIELDS[:2]]
-        velocity = file["t1_fields"]["velocity"][row, start:stop]
-    except OSError:
-        raise DataError(f"{path}: trajectory {row} cannot be read; is the file whole?") from None
-    states = np.stack([*scalars, velocity[..., 0], velocity[..., 1]], axis=1).astype(np.float32, copy=False)
-    finite = np.isfinite(states).all((2, 3))
-    if not finite.all():
-        step, field = np.argwhere(~finite)[0]
-        raise DataError(
-            f"{path}: {FIELDS[field]} of trajectory {row}, step {start + step} holds NaN or infinity"
-        )
-    return states
-
-
-def data_sha256(folder: Path) -> str:
-    """A hash of the data set in ``folder``: names, sizes and contents of its files.
-
-    Of a file above 128 MiB, 128 evenly spread blocks of 1 MiB count; The Well's files are too long to be
-    read whole at every training.
-
-    Raises
-    ------
-    DataError : no data set
-    """
-    digest = hashlib.sha256()
-    for split in SPLITS:
-        read_headers(folder, split)
-    for path in files(folder):
-        try:
-            size = path.stat().st_size
-            digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-            with path.open("rb") as file:
-                for offset in _offsets(size):
-                    file.seek(offset)
-                    digest.update(file.read(BLOCK_BYTES))
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
-
-
-def _offsets(size: int) -> list[int]:
-    if size <= HASHED_BLOCKS * BLOCK_BYTES:
-        return list(range(0, size, BLOCK_BYTES))
-    last = size - BLOCK_BYTES
-    return [last * block // (HASHED_BLOCKS - 1) for block in range(HASHED_BLOCKS)]
-
-
 def _split_files(folder: Path, split: str) -> list[Path]:
     found = folder.joinpath("data", split).glob("*")
     return sorted(p for p in found if p.suffix in {".hdf5", ".h5"} and not p.name.startswith("."))
+
+
+def _select(folder: Path, split: str, paths: list[Path], settings: Settings) -> list[Path]:
+    """The files whose scalars are those of a setting; no more than the scalars of the others is read."""
+    found = {path: _setting(path) for path in paths}
+    missing = [wanted for wanted in settings if not any(_same(wanted, s) for s in found.values())]
+    if missing:
+        there = sorted({setting for setting in found.values() if setting is not None})
+        raise DataError(
+            f"{folder} has no {split} data of {_named(missing)}; there is {_named(there) or 'none that says'}"
+        )
+    return [path for path, setting in found.items() if any(_same(wanted, setting) for wanted in settings)]
+
+
+def _setting(path: Path) -> tuple[float, float] | None:
+    """The Reynolds and Schmidt number of a file; None where it does not tell both."""
+    with open_hdf5(path) as file:
+        scalars = _scalars(path, file)
+    if not {"Reynolds", "Schmidt"} <= scalars.keys():
+        return None
+    return scalars["Reynolds"], scalars["Schmidt"]
+
+
+def _same(wanted: tuple[float, float], found: tuple[float, float] | None) -> bool:
+    """Whether two settings are one: files hold float32, and may have been rounded when they were named."""
+    return found is not None and all(
+        math.isclose(a, b, rel_tol=1e-3) for a, b in zip(wanted, found, strict=True)
+    )
+
+
+def _named(settings: Settings) -> str:
+    return ", ".join(f"Re {reynolds:.6g} Sc {schmidt:.6g}" for reynolds, schmidt in settings)
+
+
+def _scalars(path: Path, file: h5py.File) -> dict[str, float]:
+    """The scalars that hold for the whole file, by name."""
+    try:
+        every = {name: np.unique(dataset[()]) for name, dataset in sorted(file["scalars"].items())}
+        return {_scalar_name(name): float(value[0]) for name, value in every.items() if value.size == 1}
+    except (KeyError, AttributeError, ValueError) as error:
+        raise _not_the_wells(path, error) from None
+    except OSError:
+        raise DataError(f"{path} cannot be read as HDF5; is it whole?") from None
 
 
 def _read_header(path: Path) -> Header:
@@ -203,7 +197,6 @@ def _read_header(path: Path) -> Header:
             grid = tuple(file["dimensions"][axis].shape[-1] for axis in ("x", "y"))
             shapes = {name: file["t0_fields"][name].shape for name in FIELDS[:2]}
             shapes["velocity"] = file["t1_fields"]["velocity"].shape
-            scalars = {name: dataset for name, dataset in file["scalars"].items() if dataset.shape == ()}
             header = Header(
                 path=path,
                 name=str(file.attrs.get("dataset_name", "shear_flow")),
@@ -211,13 +204,12 @@ def _read_header(path: Path) -> Header:
                 steps=time.shape[-1],
                 grid=(int(grid[0]), int(grid[1])),
                 dt=_spacing(path, time),
-                scalars={_scalar_name(name): float(value[()]) for name, value in sorted(scalars.items())},
+                scalars=_scalars(path, file),
                 made_by=_text(file, VERSION),
                 provenance=_text(file, PROVENANCE),
             )
         except (KeyError, AttributeError, IndexError, ValueError) as error:
-            missing = error.args[0] if error.args else "a group"
-            raise DataError(f"{path} is not in The Well's layout of shear_flow: {missing}") from None
+            raise _not_the_wells(path, error) from None
         except OSError:
             raise DataError(f"{path} cannot be read as HDF5; is it whole?") from None
     expected = (header.trajectories, header.steps, *header.grid)
@@ -226,6 +218,11 @@ def _read_header(path: Path) -> Header:
         if shape != wanted:
             raise DataError(f"{path}: {name} has shape {shape}, and {wanted} was expected")
     return header
+
+
+def _not_the_wells(path: Path, error: Exception) -> DataError:
+    missing = error.args[0] if error.args else "a group"
+    return DataError(f"{path} is not in The Well's layout of shear_flow: {missing}")
 
 
 def _spacing(path: Path, time: NDArray[np.floating]) -> float:

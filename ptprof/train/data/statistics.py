@@ -15,6 +15,7 @@ from ptprof.study import write_text
 from ptprof.train.data.shear_flow import FIELDS
 
 FILE = "stats.yaml"
+CHANGE_STD = "std_delta"
 
 
 class RunningStatistics:
@@ -75,6 +76,8 @@ def write_statistics(folder: Path, parts: Iterable[RunningStatistics]) -> None:
 def read_statistics(folder: Path) -> Statistics:
     """Mean and deviation of the train split, from the ``stats.yaml`` in ``folder``.
 
+    The deviation of changes is left empty where the file does not give it: The Well's first ones do not.
+
     Raises
     ------
     DataError : no such file, or one that lacks a field or holds a value that cannot standardise it
@@ -91,7 +94,9 @@ def read_statistics(folder: Path) -> Statistics:
         raise DataError(
             f"{path} gives {FIELDS[std.index(min(std))]} a standard deviation that is not positive"
         )
-    return Statistics(fields=FIELDS, mean=mean, std=std)
+    has_changes = isinstance(table, dict) and CHANGE_STD in table
+    change_std = _by_channel(table, CHANGE_STD, path) if has_changes else ()
+    return Statistics(fields=FIELDS, mean=mean, std=std, change_std=change_std)
 
 
 def _by_channel(table: object, key: str, path: Path) -> tuple[float, ...]:

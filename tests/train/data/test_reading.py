@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ptprof.errors import DataError
-from ptprof.train.data import FIELDS, Windows, data_sha256, info, reading, trajectories
+from ptprof.train.data import FIELDS, Windows, data_sha256, digest, info, trajectories
 
 Damage = Callable[[Path], None]
 
@@ -71,6 +71,7 @@ def only_valid_is_empty(folder: Path) -> None:
         path.unlink()
 
 
+ONES = "{tracer: 1.0, pressure: 1.0, velocity: [1.0, 1.0]}"
 STATS = "mean: {tracer: 0.0, pressure: 0.0, velocity: [0.0, 0.0]}\nstd: "
 
 
@@ -86,6 +87,8 @@ STATS = "mean: {tracer: 0.0, pressure: 0.0, velocity: [0.0, 0.0]}\nstd: "
         (statistics(STATS + "{tracer: 1.0, pressure: 0.0, velocity: [1.0, 1.0]}"), "pressure a standard dev"),
         (statistics(STATS + "{tracer: 1.0, pressure: .nan, velocity: [1.0, 1.0]}"), "one finite number"),
         (statistics(STATS + "{tracer: 1.0, pressure: 1.0, velocity: [1.0]}"), "one finite number"),
+        (statistics(f"{STATS}{ONES}\nstd_delta: {{tracer: 1.0}}"), "does not give 'std_delta'"),
+        (statistics(f"{STATS}{ONES}\nstd_delta: {ONES[:-5]}.inf]}}"), "gives 'std_delta' that is not one"),
         (without("t0_fields/pressure"), "not in The Well's layout"),
         (without("t1_fields"), "not in The Well's layout"),
         (without("dimensions/time"), "not in The Well's layout"),
@@ -214,8 +217,8 @@ def test_digest_sees_every_file_and_no_folder(
 def test_digest_of_a_long_file_reads_blocks_of_it(
     own_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(reading, "HASHED_BLOCKS", 11)
+    monkeypatch.setattr(digest, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(digest, "HASHED_BLOCKS", 11)
     folder = own_copy()
     path = first_file(folder)
     size = path.stat().st_size

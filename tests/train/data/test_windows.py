@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader
 from ptprof.errors import DataError, UsageError
 from ptprof.records import Statistics
 from ptprof.train.data import FIELDS, Windows, info, trajectories
+from ptprof.train.data.preload import Preload
 
 HISTORY = 4
 
 
-@pytest.mark.parametrize("preload", [True, False, None])
-def test_every_window_is_a_slice_of_a_trajectory(data_set: Path, preload: bool | None) -> None:
+@pytest.mark.parametrize("preload", ["memory", "device", False, None])
+def test_every_window_is_a_slice_of_a_trajectory(data_set: Path, preload: Preload) -> None:
     """Order: time first, then trajectory; channel = step·4 + field; standardised by the train split's."""
     windows = Windows(data_set, "train", HISTORY, preload=preload)
     whole = trajectories(data_set, "train")
@@ -102,6 +103,9 @@ def test_files_of_two_lengths(own_copy: Callable[[], Path], data_set: Path) -> N
     assert torch.equal(windows[7][1], reference[10][1])
     assert torch.equal(windows[8][1], reference[12][1])
     assert torch.equal(trajectories(folder, "train"), trajectories(data_set, "train")[:, :6])
+    assert [len(one) for (one,) in windows.trajectories(batch=1)] == [6] * 4 + [7] * 4
+    assert [part.shape[:2] for part in windows.trajectories(batch=3)] == [(3, 6), (3, 6), (2, 7)]
+    assert [part.shape[:2] for part in windows.trajectories(batch=5, steps=7)] == [(5, 6), (3, 6)]
 
 
 def test_trajectories_too_short_for_a_window(data_set: Path) -> None:
