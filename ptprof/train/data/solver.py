@@ -34,8 +34,8 @@ SMALLEST_STEP = 1e-9
 class NavierStokes:
     """A batch of flows on one grid, each with its own viscosity and diffusivity.
 
-    ``state`` holds the coefficients of iω and of s, ``(B, 2, X - 1, Y / 2)``: with iω for ω every factor
-    of the equations is real, but for one -i in front of all the non-linear terms.
+    ``state`` holds the coefficients of iω and of s, ``(B, 2, X, Y / 2)``: with iω for ω every factor of the
+    equations is real, but for one -i in front of all the non-linear terms, which only `step` applies.
 
     Parameters
     ----------
@@ -70,12 +70,16 @@ class NavierStokes:
         fluctuation = basis.multiplicity * (basis.k2 > 0)
         self._weight = torch.stack([fluctuation * basis.inverse_k2, fluctuation])
         self._to_velocity = torch.stack([ky * basis.inverse_k2, -kx * basis.inverse_k2])
-        first = torch.stack([kx * ky, kx.expand_as(basis.k2)])
-        second = torch.stack([ky**2 - kx**2, ky.expand_as(basis.k2)])
-        self._pairs = [torch.stack([f, f], dim=-1) for f in (self._to_velocity, first, second)]
+        first = torch.stack([kx * ky, kx.expand_as(basis.k2)]) * basis.below_nyquist
+        second = torch.stack([ky**2 - kx**2, ky.expand_as(basis.k2)]) * basis.below_nyquist
+        factors = (self._to_velocity, first, second)
+        self._factors = [torch.unflatten(f, -2, (2, -1)).to(self.state) for f in factors]
         count = len(self.state)
         nx, ny = basis.product_grid
         self._padded = self.state.new_zeros(count, 3, nx, ny // 2 + 1)
+        low = basis.low(self._padded)
+        self._low_velocity, self._low_tracer = low[:, :2], low[:, 2]
+        self._padded_mean = self._padded[:, :2, 0, 0]
         self._products = self.state.real.new_empty(count, 4, nx, ny)
         self._tendency, self._speed = self._nonlinear(self.state), self._courant_speed()
         self._proposal = 0.1 * self._longest_step()
@@ -117,15 +121,15 @@ class NavierStokes:
         velocity or of tracer, whichever is larger, in the flow of the batch where it is largest.
         """
         if self._halfway[0] != dt:
-            self._halfway = (dt, torch.exp(-self._damping * (dt / 2)))
+            self._halfway = (dt, torch.exp(-self._damping * (dt / 2)).to(self.state))
         half = self._halfway[1]
         first = half * self._tendency
         moved = half * self.state
-        second = self._nonlinear(torch.add(moved, first, alpha=dt / 2))
-        third = self._nonlinear(torch.add(moved, second, alpha=dt / 2))
-        fourth = self._nonlinear(half * torch.add(moved, third, alpha=dt))
+        second = self._nonlinear(torch.add(moved, first, alpha=-0.5j * dt))
+        third = self._nonlinear(torch.add(moved, second, alpha=-0.5j * dt))
+        fourth = self._nonlinear(torch.add(moved, third, alpha=-1j * dt).mul_(half))
         first.add_(second.add_(third), alpha=2)
-        state = (half * moved.add_(first, alpha=dt / 6)).add_(fourth, alpha=dt / 6)
+        state = moved.add_(first, alpha=-1j / 6 * dt).mul_(half).add_(fourth, alpha=-1j / 6 * dt)
         tendency = self._nonlinear(state)
         difference = self._norm(fourth - tendency)
         error = float((dt / 10 * difference / self._norm(self.state).clamp(min=1e-30)).amax())
@@ -146,7 +150,7 @@ class NavierStokes:
         return basis.to_points(torch.stack([self.state[:, 1], pressure, *velocity.unbind(1)], dim=1))
 
     def velocity(self) -> Tensor:
-        """The coefficients of the velocity, ``(B, 2, X - 1, Y / 2)``."""
+        """The coefficients of the velocity, ``(B, 2, X, Y / 2)``."""
         velocity = self._to_velocity * self.state[:, :1]
         velocity[..., 0, 0] = self._mean_velocity
         return velocity
@@ -166,32 +170,24 @@ class NavierStokes:
         return (self._weight * (state.real**2 + state.imag**2)).sum((-2, -1)).sqrt()
 
     def _nonlinear(self, state: Tensor) -> Tensor:
-        """The non-linear terms of ``state``'s rate; the velocity on points stays in ``_points``.
+        """The non-linear terms of ``state``'s rate, times i; the velocity on points stays in ``_points``.
 
-        Written for speed: coefficients are seen as pairs of reals, since the factors are real, and go
-        straight into an array that is padded for the products and stays zero elsewhere.
+        Written for speed, in few operations and into arrays that are kept: coefficients go straight into
+        one that is padded for the products and stays zero elsewhere.
         """
-        columns = slice(0, self.basis.grid[1] // 2)
-        to_velocity, first, second = self._pairs
-        pairs, padded = torch.view_as_real(state), torch.view_as_real(self._padded)
-        for kept, wide in self.basis.rows:
-            torch.mul(pairs[:, :1, kept], to_velocity[:, kept], out=padded[:, :2, wide, columns])
-            padded[:, 2, wide, columns] = pairs[:, 1, kept]
-        self._padded[:, :2, 0, 0] = self._mean_velocity
+        to_velocity, first, second = self._factors
+        blocks = torch.unflatten(state, -2, (2, -1))
+        torch.mul(blocks[:, :1], to_velocity, out=self._low_velocity)
+        self._low_tracer.copy_(blocks[:, 1])
+        self._padded_mean.copy_(self._mean_velocity)
         self._points = torch.fft.irfft2(self._padded, s=self.basis.product_grid, norm="forward")
-        u, v, s = self._points.unbind(1)
-        products = self._products
-        torch.mul(u - v, u + v, out=products[:, 0])
+        u, v, products = self._points[:, 0], self._points[:, 1], self._products
+        torch.mul(u, u, out=products[:, 0]).addcmul_(v, v, value=-1)
         torch.mul(u, v, out=products[:, 2])
-        torch.mul(u, s, out=products[:, 1])
-        torch.mul(v, s, out=products[:, 3])
-        terms = torch.view_as_real(torch.fft.rfft2(products, norm="forward"))
-        rate = torch.empty_like(state)
-        result = torch.view_as_real(rate)
-        for kept, wide in self.basis.rows:
-            torch.mul(terms[:, :2, wide, columns], first[:, kept], out=result[:, :, kept])
-            result[:, :, kept].addcmul_(terms[:, 2:, wide, columns], second[:, kept])
-        return rate.mul_(-1j)
+        torch.mul(self._points[:, :2], self._points[:, 2:], out=products[:, 1::2])
+        terms = self.basis.low(torch.fft.rfft2(products, norm="forward"))
+        rate = torch.mul(terms[:, :2], first).addcmul_(terms[:, 2:], second)
+        return rate.flatten(-3, -2)
 
     def _courant_speed(self) -> float:
         """The largest |u_x|/Δx + |u_y|/Δy of the batch where ``_nonlinear`` was last asked."""

@@ -1,10 +1,11 @@
 """Fourier series on a doubly periodic rectangle, with products free of aliasing.
 
 A real field on a grid of ``(X, Y)`` points is kept as its Fourier coefficients of wave numbers below
-Nyquist, an array ``(..., X - 1, Y / 2)``: along x those of ``0 … X/2 - 1`` and then of ``1 - X/2 … -1``,
-along y those of ``0 … Y/2 - 1`` (a real field's others are their conjugates). Coefficients are amplitudes:
-the first is the field's mean. Products are formed on a grid of 3/2 as many points each way, which makes the
-coefficients that are kept of a product of two fields exact (Orszag's 3/2 rule).
+Nyquist, an array ``(..., X, Y / 2)``: along x those of ``0 … X/2 - 1``, a row of zeros in Nyquist's place,
+and those of ``1 - X/2 … -1``; along y those of ``0 … Y/2 - 1`` (a real field's others are their conjugates).
+Coefficients are amplitudes: the first is the field's mean. Products are formed on a grid of 3/2 as many
+points each way, which makes the coefficients that are kept of a product of two fields exact (Orszag's 3/2
+rule).
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class Basis:
         self.grid = grid
         self.lengths = lengths
         self.product_grid = (3 * nx // 2, 3 * ny // 2)
-        self.rows = self._rows(self.product_grid[0])
-        m = torch.arange(nx // 2, dtype=torch.float64, device=device)
+        m = torch.arange(nx, dtype=torch.float64, device=device)
         n = torch.arange(ny // 2, dtype=torch.float64, device=device)
-        m = torch.cat([m, -m[1:].flip(0)])
+        m = torch.where(m < nx // 2, m, m - nx)
+        self.below_nyquist = (m > -nx // 2)[:, None]
         self.kx = (2 * math.pi / lengths[0] * m)[:, None]
         self.ky = (2 * math.pi / lengths[1] * n)[None, :]
         self.k2 = self.kx**2 + self.ky**2
@@ -57,7 +58,10 @@ class Basis:
         """The coefficients of fields ``(..., X', Y')`` given on the basis' grid or on a finer one."""
         columns = torch.fft.rfft(points, dim=-1, norm="forward")[..., : self.grid[1] // 2]
         full = torch.fft.fft(columns, dim=-2, norm="forward")
-        return torch.cat([full[..., wide, :] for _, wide in self._rows(full.shape[-2])], dim=-2)
+        coefficients: Tensor = full.new_zeros(*full.shape[:-2], *self.k2.shape)
+        for kept, wide in self._rows(full.shape[-2]):
+            coefficients[..., kept, :] = full[..., wide, :]
+        return coefficients
 
     def sum_of_squares(self, coefficients: Tensor) -> Tensor:
         """What each coefficient, and its conjugate, adds to the mean square of its field."""
@@ -66,4 +70,12 @@ class Basis:
     def _rows(self, wide: int) -> tuple[tuple[slice, slice], ...]:
         """Which of the rows kept are which of ``wide`` rows: those of wave numbers ≥ 0, those below."""
         half = self.grid[0] // 2
-        return (slice(0, half), slice(0, half)), (slice(half, None), slice(wide - half + 1, None))
+        return (slice(0, half), slice(0, half)), (slice(half + 1, None), slice(wide - half + 1, None))
+
+    def low(self, wide: Tensor) -> Tensor:
+        """The rows and columns ``(..., 2, X / 2, Y / 2)`` kept, a view, of a transform on the product grid.
+
+        Its rows are three blocks of X/2, of which the middle one is not kept.
+        """
+        nx, ny = self.grid
+        return torch.unflatten(wide, -2, (3, nx // 2))[..., ::2, :, : ny // 2]
