@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, normalize
 
-from ptprof.train.models.convolution import Conv2d, DepthwiseConv2d, Padding
+from ptprof.train.models.convolution import Conv2d, Convolutional, DepthwiseConv2d, Padding
 
 STAGES = 4
 LAYER_SCALE = 1e-6
 EPSILON = 1e-6
 
 
-class ConvNextUNet(nn.Module):
+class ConvNextUNet(Convolutional):
     """ConvNeXt blocks in a U of four stages; (B, Ci, X, Y) to (B, Co, X, Y), X and Y multiples of 16.
 
     Circular padding wraps a 7×7 kernel around the coarsest level, whose sides must be 3 at least.
@@ -47,10 +47,10 @@ class ConvNextUNet(nn.Module):
             for width in reversed(widths[1:])
         )
         self.out_proj = Conv2d(widths[0], out_channels, 3, padding)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.lay_out(channels_last=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.in_proj(x.contiguous(memory_format=torch.channels_last))
+        x = self.in_proj(self.laid_out(x))
         skips: list[Tensor] = []
         for encoder in self.encoders:
             skips.append(x)
@@ -92,7 +92,8 @@ class ChannelNorm(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        # Without a gradient to wait for, processes that train together need not look for it.
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return normalize(x, p=2.0, dim=1, eps=EPSILON) * self.weight

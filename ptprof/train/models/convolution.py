@@ -21,6 +21,30 @@ TILE = 16
 """Points along y per matrix product of the depthwise weight gradient; the measured optimum."""
 
 
+class Convolutional(nn.Module):
+    """A network of convolutions, channels-last unless `lay_out` says otherwise."""
+
+    channels_last = True
+
+    def lay_out(self, channels_last: bool) -> None:
+        """Keep fields and weights with their channels last, or first."""
+        self.channels_last = channels_last
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=layout)  # type: ignore[call-overload]
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """``x`` (B, C, X, Y) as the network's fields are in memory."""
+        return x.contiguous(
+            memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
+        )
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """How ``x`` (B, C, X, Y) lies in memory."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
 class Conv2d(nn.Conv2d):
     """A convolution of odd ``kernel_size`` that keeps the size, with zero or circular padding."""
 
@@ -100,14 +124,14 @@ def depthwise_weight_gradient(padded: Tensor, grad: Tensor) -> Tensor:
 
 
 class CircularPad(torch.autograd.Function):
-    """Circular padding that stays channels-last; see `circular_pad`."""
+    """Circular padding that stays channels-last where its input is; see `circular_pad`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, margin: int) -> Tensor:
         B, C, X, Y = x.shape
         ctx.margin = margin
         size = B, C, X + 2 * margin, Y + 2 * margin
-        padded = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        padded = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout_of(x))
         for outer, inner in _parts(margin):
             padded[outer] = x[inner]
         return padded
@@ -116,7 +140,7 @@ class CircularPad(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (centre, _), *edges = _parts(ctx.margin)
-        folded = grad[centre].clone(memory_format=torch.channels_last)
+        folded = grad[centre].clone(memory_format=layout_of(grad))
         for outer, inner in edges:
             folded[inner] += grad[outer]
         return folded, None

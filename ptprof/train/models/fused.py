@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 
-from ptprof.train.models.spectral import analyse, recording
+from ptprof.train.models.spectral import analyse, autocasting, recording
 
 PIECE = 2**20
 """Hidden values in one piece, 4 MiB of float32: smaller ones stay in cache but cost more calls."""
@@ -28,8 +28,8 @@ gelu_backward = torch.ops.aten.gelu_backward
 
 
 def applies(x: Tensor) -> bool:
-    """Whether to use these functions: on the CPU, unless a graph is being recorded."""
-    return x.device.type == "cpu" and not recording()
+    """Whether to use these functions: on the CPU, but not under autocast or while a graph is recorded."""
+    return x.device.type == "cpu" and not recording() and not autocasting(x.device)
 
 
 def pieces(length: int, width: int) -> Iterator[slice]:

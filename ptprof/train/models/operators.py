@@ -15,7 +15,7 @@ from torch.nn.functional import gelu
 from ptprof.train.models import fused
 from ptprof.train.models.basis import Grid
 from ptprof.train.models.resample import Resample
-from ptprof.train.models.spectral import FrozenSpectralConv, OnGrid, SpectralConv, analyse
+from ptprof.train.models.spectral import FrozenSpectralConv, OnGrid, SpectralConv, analyse, unrounded, widened
 
 
 class Pointwise(nn.Module):
@@ -33,7 +33,7 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.matrix.unsqueeze(0) @ x
-        return y if self.bias is None else y + self.bias[:, None]
+        return y if self.bias is None else y + self.bias[:, None].to(y.dtype)
 
 
 class ChannelMLP(nn.Module):
@@ -61,11 +61,16 @@ class Skip(nn.Module):
         return cast(Tensor, self.conv(x))
 
 
-def synthesise(field: Tensor, rows: Tensor, synthesis_y: Tensor) -> Tensor:
-    """The last product of a spectral convolution, added to ``field`` (B, C, X·Y), which it may overwrite."""
-    if fused.applies(field):
-        return fused.add_synthesis(field, rows, synthesis_y)
-    return torch.addmm(field.reshape(-1, synthesis_y.shape[1]), rows.t(), synthesis_y).view(field.shape)
+def add_convolution(conv: SpectralConv, x: Tensor, field: Tensor, grid: Grid, out_grid: Grid) -> Tensor:
+    """The convolution of ``x`` (B, Ci, X·Y) added to ``field`` (B, Co, X'·Y'), perhaps in its place."""
+    with unrounded(x.device):
+        x, field = (widened(part, conv.bias.dtype) for part in (x, field))
+        basis = conv.basis(grid, out_grid, x.dtype, x.device)
+        rows = conv.filter(analyse(x, basis.analysis_y), basis, grid)
+        if fused.applies(field):
+            return fused.add_synthesis(field, rows, basis.synthesis_y)
+        lines = field.reshape(-1, basis.synthesis_y.shape[1])
+        return torch.addmm(lines, rows.t(), basis.synthesis_y).view(field.shape)
 
 
 class Blocks(nn.Module):
@@ -94,12 +99,11 @@ class Blocks(nn.Module):
 
     @staticmethod
     def _layer(conv: SpectralConv, skip: Skip, x: Tensor, grid: Grid) -> Tensor:
+        if not fused.applies(x):
+            return add_convolution(conv, x, skip(x), grid, grid)
         basis = conv.basis(grid, grid, x.dtype, x.device)
-        if fused.applies(x):
-            field, rows = fused.skip_and_analysis(x, skip.conv.matrix, basis.analysis_y)
-        else:
-            field, rows = skip(x), analyse(x, basis.analysis_y)
-        return synthesise(field, conv.filter(rows, basis, grid), basis.synthesis_y)
+        field, rows = fused.skip_and_analysis(x, skip.conv.matrix, basis.analysis_y)
+        return fused.add_synthesis(field, conv.filter(rows, basis, grid), basis.synthesis_y)
 
 
 class ScalingBlock(nn.Module):
@@ -126,15 +130,13 @@ class ScalingBlock(nn.Module):
     def forward(self, x: Tensor, grid: Grid, out_grid: Grid) -> Tensor:
         """``x`` (B, Ci, X·Y) to (B, Co, X'·Y')."""
         skip, mlp, mlp_skip = self.fno_skips[0], self.channel_mlp[0], self.channel_mlp_skips[0]
-        basis = self.conv.basis(grid, out_grid, x.dtype, x.device)
-        rows = self.conv.filter(analyse(x, basis.analysis_y), basis, grid)
         # Both skips are linear, and so is resampling: it goes where the field is smaller.
         if out_grid[0] * out_grid[1] < grid[0] * grid[1]:
-            x = self.resample(x, grid, out_grid)
-            field, passed = skip(x), mlp_skip(x)
+            smaller = self.resample(x, grid, out_grid)
+            field, passed = skip(smaller), mlp_skip(smaller)
         else:
             field, passed = (self.resample(s(x), grid, out_grid) for s in (skip, mlp_skip))
-        return cast(Tensor, mlp(synthesise(field, rows, basis.synthesis_y)) + passed)
+        return cast(Tensor, mlp(add_convolution(self.conv, x, field, grid, out_grid)) + passed)
 
 
 class FNO(OnGrid):

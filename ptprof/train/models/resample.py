@@ -11,7 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import interpolate
 
 from ptprof.train.models import fused
-from ptprof.train.models.basis import Grid
+from ptprof.train.models.basis import Grid, constant
+from ptprof.train.models.spectral import unrounded, widened
 
 BLOCK = 32
 """Rows of a banded matrix that are multiplied at once."""
@@ -28,6 +29,13 @@ def bicubic(size: int, out_size: int, dtype: torch.dtype, device: torch.device) 
         unit = torch.eye(size, dtype=dtype)[None, None]
         matrix = interpolate(unit, size=(out_size, size), mode="bicubic", align_corners=True)
         return matrix[0, 0].to(device)
+
+
+@constant
+def both(grid: Grid, out_grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The matrices from ``grid`` to ``out_grid``: (X', X) for the left and (Y, Y') for the right."""
+    along_x, along_y = (bicubic(*sizes, dtype, device) for sizes in zip(grid, out_grid, strict=True))
+    return along_x, along_y.t()
 
 
 class Band(NamedTuple):
@@ -101,8 +109,8 @@ class Resample(nn.Module):
     def fix(self, grid: Grid, out_grid: Grid, like: Tensor) -> None:
         """Hold the matrices from ``grid`` to ``out_grid`` as buffers, of the dtype and device of ``like``."""
         if grid != out_grid:
-            self.along_x = bicubic(grid[0], out_grid[0], like.dtype, like.device)
-            self.along_y = bicubic(grid[1], out_grid[1], like.dtype, like.device).t().contiguous()
+            along_x, along_y = both(grid, out_grid, like.dtype, like.device)
+            self.along_x, self.along_y = along_x, along_y.contiguous()
 
     def forward(self, x: Tensor, grid: Grid, out_grid: Grid) -> Tensor:
         """``x`` (B, C, X·Y) on ``grid`` to (B, C, X'·Y') on ``out_grid``."""
@@ -110,8 +118,9 @@ class Resample(nn.Module):
             return x
         if fused.applies(x):
             return Banded.apply(x, grid, out_grid)  # type: ignore[no-any-return, no-untyped-call]
-        along_x, along_y = self.along_x, self.along_y
-        if along_x is None or along_y is None:
-            along_x = bicubic(grid[0], out_grid[0], x.dtype, x.device)
-            along_y = bicubic(grid[1], out_grid[1], x.dtype, x.device).t()
-        return (along_x @ x.view(*x.shape[:2], *grid) @ along_y).flatten(2)
+        with unrounded(x.device):
+            x = widened(x, torch.float32)
+            along_x, along_y = self.along_x, self.along_y
+            if along_x is None or along_y is None:
+                along_x, along_y = both(grid, out_grid, x.dtype, x.device)
+            return (along_x @ x.view(*x.shape[:2], *grid) @ along_y).flatten(2)

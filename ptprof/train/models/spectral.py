@@ -13,10 +13,13 @@ sines. Four products replace rfft2, truncation, the complex contraction and irff
 The mode index leads every small array, so that no full activation is ever permuted, and the mixing
 multiplies [re; im] of the spectrum with the weight's own interleaved memory, so that no second copy of
 the weights is made. What neuraloperator does beyond the textbook is kept: see `ptprof.train.models.basis`.
+
+Under autocast all five stay in the weights' precision: rounded to bfloat16, a cosine is off by 4e-3.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -25,7 +28,31 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ptprof.errors import UsageError
-from ptprof.train.models.basis import Basis, Grid, basis
+from ptprof.train.models.basis import Basis, Grid, constant_basis
+
+FEW = 1
+"""Up to this many samples it is cheaper to mix by Tucker's factors one by one than to contract them first."""
+
+
+def autocasting(device: torch.device) -> bool:
+    """Whether autocast would round the products on ``device``."""
+    return torch.is_autocast_enabled(device.type)
+
+
+def unrounded(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Products on ``device`` in the precision of their factors, whatever autocast says.
+
+    Without autocast it is no context at all: one would stand in every graph that is recorded.
+    """
+    if autocasting(device):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def widened(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in the precision of ``dtype`` where it has a lower one."""
+    wide = torch.promote_types(x.dtype, dtype)
+    return x if x.dtype == wide else x.to(wide)
 
 
 def analyse(x: Tensor, analysis_y: Tensor) -> Tensor:
@@ -93,6 +120,7 @@ class SpectralConv(nn.Module):
         self.out_channels: int = layer.out_channels
         self.modes: Grid = tuple(layer.n_modes)
         self.scaling: tuple[float, ...] = tuple(layer.resolution_scaling_factor or (1.0, 1.0))
+        self._tucker = not hasattr(layer.weight, "tensor")
         _lead_with_modes(self.weight)
 
     def out_grid(self, grid: Grid) -> Grid:
@@ -101,7 +129,7 @@ class SpectralConv(nn.Module):
 
     def basis(self, grid: Grid, out_grid: Grid, dtype: torch.dtype, device: torch.device) -> Basis:
         """The constant matrices from ``grid`` to ``out_grid``."""
-        return basis(grid, out_grid, self.kept(grid), dtype, device)
+        return constant_basis(grid, out_grid, self.kept(grid), dtype, device)
 
     def kept(self, grid: Grid) -> Grid:
         """The modes kept on ``grid``: no more than it has."""
@@ -109,36 +137,70 @@ class SpectralConv(nn.Module):
 
     def mixing(self, grid: Grid, dtype: torch.dtype) -> list[Tensor]:
         """The factors that mix the channels on ``grid``, in order, as `mix` takes them."""
-        kept = self.kept(grid)
-        # neuraloperator takes the middle of the weight along x, the low end along y
-        start = (self.modes[0] - kept[0]) // 2
-        along_x, along_y = slice(start, start + kept[0]), slice(kept[1])
-        wide = dtype.to_complex()
-        if hasattr(self.weight, "tensor"):
+        wide = _complex(dtype)
+        if not self._tucker:
+            along_x, along_y = self._kept_of_weight(grid)
             weight = self.weight.tensor.to(wide).permute(2, 3, 0, 1)[along_x, along_y]
             return [_interleaved(weight.flatten(0, 1))]
-        into, out, factor_x, factor_y = (factor.to(wide) for factor in self.weight.factors)
-        core = self.weight.core.to(wide).permute(2, 3, 0, 1)
-        channels = core.shape[2:]
-        core = (factor_x[along_x] @ core.flatten(1)).view(kept[0], core.shape[1], -1)
-        core = torch.bmm(factor_y[along_y].expand(kept[0], -1, -1), core).view(-1, *channels)
-        return [_interleaved(weight) for weight in (into, core, out.t())]
+        core, factor_y = self._core(grid, wide)
+        contracted = torch.bmm(factor_y.expand(len(core), -1, -1), core.flatten(2))
+        into, out = self.weight.factors[:2]
+        factors = into.to(wide), contracted.view(-1, *core.shape[2:]), out.to(wide).t()
+        return [_interleaved(factor) for factor in factors]
 
     def filter(self, rows: Tensor, basis: Basis, grid: Grid) -> Tensor:
         """From the rows of the analysis over y (2·my, B·Ci·X) to those of the synthesis (2·my, B·Co·X')."""
         z = spectrum(rows, self.in_channels, basis)
-        *factors, last = self.mixing(grid, rows.dtype)
-        for factor in factors:
-            z = gather(mix(z, factor))
-        return unfold(mix(z, last), self.bias.flatten(), basis)
+        if self._tucker and z.shape[1] <= 2 * FEW and not recording():
+            products = self._mixed_by_factors(z, grid)
+        else:
+            *factors, last = self.mixing(grid, rows.dtype)
+            for factor in factors:
+                z = gather(mix(z, factor))
+            products = mix(z, last)
+        return unfold(products, self.bias.flatten(), basis)
+
+    def _kept_of_weight(self, grid: Grid) -> tuple[slice, slice]:
+        """neuraloperator takes the middle of the weight along x, the low end along y."""
+        kept = self.kept(grid)
+        start = (self.modes[0] - kept[0]) // 2
+        return slice(start, start + kept[0]), slice(kept[1])
+
+    def _core(self, grid: Grid, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Tucker's core contracted along x (mx, Ry, Rin, Rout), and the factor along y (my, Ry)."""
+        along_x, along_y = self._kept_of_weight(grid)
+        factor_x, factor_y = (factor.to(wide) for factor in self.weight.factors[2:])
+        core = self.weight.core.to(wide).permute(2, 3, 0, 1)
+        contracted = factor_x[along_x] @ core.flatten(1)
+        return contracted.view(-1, *core.shape[1:]), factor_y[along_y]
+
+    def _mixed_by_factors(self, z: Tensor, grid: Grid) -> Tensor:
+        """`mix` of ``z`` with all of Tucker's factors, the one along y applied to the products.
+
+        For a few samples these are smaller than the core, whose contraction, forward and backward, is the
+        largest part of a training step.
+        """
+        wide = _complex(z.dtype)
+        into, out = (factor.to(wide) for factor in self.weight.factors[:2])
+        core, factor_y = self._core(grid, wide)
+        (mx, ranks), my = core.shape[:2], len(factor_y)
+        z = gather(mix(z, _interleaved(into)))
+        lines = z.view(mx, 1, -1, z.shape[2]).expand(-1, ranks, -1, -1).flatten(0, 1)
+        products = torch.bmm(lines, _interleaved(core.flatten(0, 1)))
+        parts = gather(products.view(mx * ranks * my, z.shape[1], -1))
+        terms = torch.complex(*parts.view(mx, ranks, my, 2, -1, parts.shape[2]).unbind(3))
+        mixed = (factor_y.t()[:, :, None, None] * terms).sum(1).flatten(0, 1)
+        return mix(torch.cat((mixed.real, mixed.imag), dim=1), _interleaved(out.t()))
 
     def forward(self, x: Tensor, output_shape: Grid | None = None) -> Tensor:
         """``x`` (B, Ci, X, Y) to (B, Co, X', Y')."""
         grid = (x.shape[2], x.shape[3])
         out_grid = self.out_grid(grid) if output_shape is None else output_shape
-        b = self.basis(grid, out_grid, x.dtype, x.device)
-        rows = self.filter(analyse(x, b.analysis_y), b, grid)
-        return (rows.t() @ b.synthesis_y).view(x.shape[0], self.out_channels, *out_grid)
+        with unrounded(x.device):
+            x = widened(x, self.bias.dtype)
+            b = self.basis(grid, out_grid, x.dtype, x.device)
+            rows = self.filter(analyse(x, b.analysis_y), b, grid)
+            return (rows.t() @ b.synthesis_y).view(x.shape[0], self.out_channels, *out_grid)
 
 
 class FrozenSpectralConv(nn.Module):
@@ -229,6 +291,10 @@ def _dense(first: Tensor, second: Tensor) -> Tensor:
     """The product of two factors as `mix` takes them, as one such factor."""
     a, b = (torch.view_as_complex(factor.view(*factor.shape[:-1], -1, 2)) for factor in (first, second))
     return torch.view_as_real(a @ b).flatten(-2)
+
+
+def _complex(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype == torch.float64 else torch.complex64
 
 
 def _interleaved(weight: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ptprof.train.models.convolution import Conv2d, Padding
+from ptprof.train.models.convolution import Conv2d, Convolutional, Padding
 
 LEVELS = 4
 
 
-class UNet(nn.Module):
+class UNet(Convolutional):
     """U-Net with ``init_features`` channels on the finest level, doubled on each coarser one.
 
     (B, Ci, X, Y) to (B, Co, X, Y); X and Y multiples of 16. With circular padding the network
@@ -39,10 +39,10 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_block(2 * w, w, padding) for w in reversed(widths[:-1]))
         # A transposed 1×1 convolution, as in the original, for its wider initial weights.
         self.head = nn.ConvTranspose2d(init_features, out_channels, kernel_size=1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.lay_out(channels_last=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.laid_out(x)
         skips: list[Tensor] = []
         for encoder in self.encoders:
             x = encoder(x)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ptprof.train.models import build
 from ptprof.train.models.operators import fused
-from ptprof.train.recipe import Recipe, load_recipe
+from ptprof.train.recipe import FORECASTERS, Recipe, load_recipe
 
 NARROW = {
     "unet": {"init_features": 4},
@@ -33,13 +33,13 @@ NARROW = {
 
 @pytest.fixture(scope="session")
 def narrow() -> Recipe:
-    """The quick recipe with channels few enough for many small runs."""
+    """The quick recipe's networks by themselves, with channels few enough for many small runs."""
     recipe = load_recipe("quick")
     models = {
-        name: model.model_copy(update={"settings": NARROW[name.removesuffix("-cp")]})
-        for name, model in recipe.models.items()
+        name: recipe.models[name].model_copy(update={"settings": NARROW[name.removesuffix("-cp")]})
+        for name in FORECASTERS
     }
-    return recipe.model_copy(update={"models": models})
+    return recipe.model_copy(update={"models": models, "predict": "state"})
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_every_mode_of_the_quick_recipe_fits_its_level() -> None:
     X, Y = recipe.grid
     for name in ("fno", "tfno"):
         assert recipe.models[name].settings["modes"] <= min(X, Y)
-    model = build("ufno", recipe)
+    model = build("ufno", recipe).network
     for (x, y), block in zip(model.grids(recipe.grid), model.blocks, strict=False):
         assert block.conv.modes[0] <= x
         assert block.conv.modes[1] <= y // 2 + 1

@@ -36,22 +36,30 @@ def layer(modes: tuple[int, int], *, scaling: float | None = None, tucker: bool 
     )
 
 
-def windows(stock: nn.Module, grid: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    x = torch.randn(2, 3, *grid, dtype=dtype)
+def windows(
+    stock: nn.Module, grid: tuple[int, int], dtype: torch.dtype, batch: int = 2
+) -> tuple[Tensor, Tensor]:
+    x = torch.randn(batch, 3, *grid, dtype=dtype)
     with torch.no_grad():
         return x, torch.randn_like(stock(x))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     grid=st.tuples(st.integers(2, 21), st.integers(2, 21)),
     modes=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     scaling=st.sampled_from([None, 0.5, 1, 1.5, 2]),
     tucker=st.booleans(),
+    batch=st.integers(1, 3),
     seed=st.integers(0, 2**16),
 )
 def test_any_layer_on_any_grid_is_neuraloperators(
-    grid: tuple[int, int], modes: tuple[int, int], scaling: float | None, tucker: bool, seed: int
+    grid: tuple[int, int],
+    modes: tuple[int, int],
+    scaling: float | None,
+    tucker: bool,
+    batch: int,
+    seed: int,
 ) -> None:
     """Odd and even sizes and modes, modes beyond the grid, growing and shrinking: output and gradients."""
     torch.manual_seed(seed)
@@ -63,7 +71,7 @@ def test_any_layer_on_any_grid_is_neuraloperators(
         patch.setattr(torch, "cfloat", torch.complex128)
         for parameter in stock.parameters():
             parameter.data = parameter.data.to(torch.complex128 if parameter.is_complex() else torch.float64)
-        x, target = windows(stock, grid, torch.float64)
+        x, target = windows(stock, grid, torch.float64, batch)
         x.requires_grad_()
         inputs = [x, *stock.parameters()]
         y, expected = ours(x), stock(x)
@@ -120,6 +128,23 @@ def test_a_module_in_double_precision_keeps_double_precision_with_single_weights
         for parameter in conv.parameters():
             parameter.data = parameter.data.to(torch.complex128 if parameter.is_complex() else torch.float64)
         torch.testing.assert_close(y, conv(x), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("tucker", [False, True])
+def test_under_autocast_a_layer_rounds_nothing_but_its_input(tucker: bool) -> None:
+    """Transforms and mode products in single precision: bit for bit those of the rounded input."""
+    torch.manual_seed(0)
+    conv = SpectralConv(layer((6, 6), tucker=tucker))
+    rounded = torch.randn(2, 3, 16, 20).to(torch.bfloat16)
+    target = torch.randn(2, 4, 16, 20)
+    expected = conv(rounded.float())
+    reference = torch.autograd.grad(expected, list(conv.parameters()), target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = conv(rounded)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+    for a, b in zip(torch.autograd.grad(found, list(conv.parameters()), target), reference, strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(("size", "kept"), list(itertools.product((7, 8, 16), (1, 2, 5, 6, 7))))
