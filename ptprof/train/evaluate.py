@@ -1,4 +1,4 @@
-"""Accuracy on the test split: one step over all windows, and rollouts from the first states.
+"""Accuracy on a split: one step over all windows, and rollouts from the first states.
 
 A forecaster here is any function from standardised windows ``(B, h·C, X, Y)`` to the next standardised
 state ``(B, C, X, Y)``, so that a trained model and persistence are scored by the same code. Scores are
@@ -7,15 +7,16 @@ taken in physical units.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ptprof.records import Accuracy, Scores, Statistics
 from ptprof.train.data import Windows
-from ptprof.train.metrics import MeanScores
+from ptprof.train.data.shear_flow import LENGTHS
+from ptprof.train.scores import MeanScores
+from ptprof.train.spectra import Modes
 
 Forecaster = Callable[[Tensor], Tensor]
 
@@ -28,19 +29,17 @@ def persistence(fields: int) -> Forecaster:
 def accuracy(
     forecaster: Forecaster,
     windows: Windows,
-    trajectories: Tensor,
     *,
     rollout_steps: int,
     batch: int,
     device: str = "cpu",
 ) -> Accuracy:
-    """Score ``forecaster`` on a split of the data.
+    """Score ``forecaster`` on a split of the data, reading whole trajectories and never all of them.
 
     Parameters
     ----------
     forecaster : maps ``(B, h·C, X, Y)`` to ``(B, C, X, Y)``, both standardised, on ``device``
-    windows : the split's windows; their statistics and history are those of the rollouts too
-    trajectories : ``(N, T, C, X, Y)``, the same split in physical units
+    windows : the split; its statistics and history are those of the rollouts too
     rollout_steps : steps of each rollout; fewer where the trajectories end earlier
     batch : windows, or trajectories, forecast at once
 
@@ -49,39 +48,62 @@ def accuracy(
     means over all windows for one step, and over trajectories for each step of a rollout that starts
     from the first ``h`` states
     """
+    modes = Modes(windows.grid, LENGTHS, device)
     with torch.inference_mode():
         return Accuracy(
-            one_step=_one_step(forecaster, windows, batch, device),
-            rollout=_rollout(forecaster, trajectories, windows, rollout_steps, batch, device),
+            one_step=_one_step(forecaster, windows, modes, batch, device),
+            rollout=_rollouts(forecaster, windows, modes, rollout_steps, batch, device),
         )
 
 
-def _one_step(forecaster: Forecaster, windows: Windows, batch: int, device: str) -> Scores:
-    scores = MeanScores(windows.fields)
-    mean, std = _scale(windows.statistics, device)
-    for inputs, targets in DataLoader(windows, batch_size=batch):
-        prediction = forecaster(inputs.to(device))
-        scores.add(prediction * std + mean, targets.to(device) * std + mean)
+def rollout(forecaster: Forecaster, start: Tensor, statistics: Statistics, steps: int) -> Iterator[Tensor]:
+    """Forecast ``steps`` states, one after the other, each fed with those before it.
+
+    Parameters
+    ----------
+    start : ``(B, h, C, X, Y)``, the states known, in physical units, on the forecaster's device
+
+    Yields
+    ------
+    ``(B, C, X, Y)``, physical units
+    """
+    mean, std = _scale(statistics, start.device)
+    window = ((start - mean) / std).flatten(1, 2)
+    for _ in range(steps):
+        following = forecaster(window)
+        yield following * std + mean
+        window = torch.cat([window[:, following.shape[1] :], following], dim=1)
+
+
+def _one_step(forecaster: Forecaster, windows: Windows, modes: Modes, batch: int, device: str) -> Scores:
+    scores = MeanScores(windows.fields, modes)
+    h = windows.history
+    # One trajectory at a time, since a state is then read once and not once for each window it is in.
+    for trajectories in windows.trajectories(batch=1, steps=None):
+        states = trajectories[0].to(device)
+        starts = states[:-1].unfold(0, h, 1).movedim(-1, 1)
+        for start, target in zip(torch.split(starts, batch), torch.split(states[h:], batch), strict=True):
+            (prediction,) = rollout(forecaster, start, windows.statistics, 1)
+            scores.add(prediction, target, start[:, -1])
     return scores.scores()
 
 
-def _rollout(
-    forecaster: Forecaster, trajectories: Tensor, windows: Windows, steps: int, batch: int, device: str
+def _rollouts(
+    forecaster: Forecaster, windows: Windows, modes: Modes, steps: int, batch: int, device: str
 ) -> tuple[Scores, ...]:
-    history = windows.history
-    mean, std = _scale(windows.statistics, device)
-    scores = [MeanScores(windows.fields) for _ in range(min(steps, trajectories.shape[1] - history))]
-    for chosen in torch.split(trajectories[:, : history + len(scores)], batch):
-        truth = chosen.to(device)
-        window = ((truth[:, :history] - mean) / std).flatten(1, 2)
-        for lead, means in enumerate(scores):
-            following = forecaster(window)
-            means.add(following * std + mean, truth[:, history + lead])
-            window = torch.cat([window[:, following.shape[1] :], following], dim=1)
+    h = windows.history
+    scores: list[MeanScores] = []
+    for trajectories in windows.trajectories(batch=batch, steps=h + steps):
+        truth = trajectories.to(device)
+        start = truth[:, :h]
+        scores = scores or [MeanScores(windows.fields, modes) for _ in range(truth.shape[1] - h)]
+        forecasts = rollout(forecaster, start, windows.statistics, len(scores))
+        for lead, (means, prediction) in enumerate(zip(scores, forecasts, strict=True)):
+            means.add(prediction, truth[:, h + lead], start[:, -1])
     return tuple(means.scores() for means in scores)
 
 
-def _scale(statistics: Statistics, device: str) -> tuple[Tensor, Tensor]:
+def _scale(statistics: Statistics, device: str | torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation as ``(C, 1, 1)``, to be broadcast over states."""
     mean, std = (torch.tensor(v, device=device).reshape(-1, 1, 1) for v in (statistics.mean, statistics.std))
     return mean, std

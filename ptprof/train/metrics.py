@@ -1,22 +1,17 @@
-"""How near a forecast is to the truth: VRMSE and Pearson's r, per field, reduced over space.
+"""How near a forecast is to the truth, point by point: Pearson's r, VRMSE and NRMSE, reduced over space.
 
-Both follow The Well's benchmark (the_well 1.2.0, ``benchmark/metrics/spatial.py``) but for one point:
-there Pearson's r divides a covariance over N by deviations over N - 1, so that a perfect forecast
-scores (N - 1)/N; here N is the same throughout and a perfect forecast scores 1. All sums are taken in
-float64.
+All follow The Well's benchmark (the_well 1.2.0, ``benchmark/metrics/spatial.py``) but for one point: there
+Pearson's r divides a covariance over N by deviations over N - 1, so that a perfect forecast scores
+(N - 1)/N; here N is the same throughout and a perfect forecast scores 1. All sums are taken in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from ptprof.records import Scores
-
 VARIANCE_FLOOR = 1e-7
-"""Added to the variance in VRMSE, in squared physical units, as The Well does."""
+"""Added to what VRMSE and NRMSE divide by, in squared physical units, as The Well does."""
 
 
 def vrmse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -34,6 +29,23 @@ def vrmse(prediction: Tensor, target: Tensor) -> Tensor:
     """
     p, t = _flat(prediction), _flat(target)
     return ((p - t).square().mean(-1) / (t.var(-1) + VARIANCE_FLOOR)).sqrt()
+
+
+def nrmse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Root mean square error over the target's root mean square; 1 is what a forecast of 0 scores.
+
+    sqrt(mean((p - t)²) / (mean(t²) + 1e-7)).
+
+    Parameters
+    ----------
+    prediction, target : ``(..., X, Y)``, physical units
+
+    Returns
+    -------
+    ``(...)``, float64
+    """
+    p, t = _flat(prediction), _flat(target)
+    return ((p - t).square().mean(-1) / (t.square().mean(-1) + VARIANCE_FLOOR)).sqrt()
 
 
 def pearson_r(prediction: Tensor, target: Tensor) -> Tensor:
@@ -58,37 +70,3 @@ def pearson_r(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _flat(field: Tensor) -> Tensor:
     return field.flatten(-2).double()
-
-
-class MeanScores:
-    """The mean of both scores over samples, by field.
-
-    A sample for which a score is undefined is left out of that score's mean. A field of which any
-    forecast is not finite has no score at all: a mean over the forecasts that survived would flatter.
-    """
-
-    def __init__(self, fields: Sequence[str]) -> None:
-        self.fields = tuple(fields)
-        self._sums = torch.zeros(2, len(self.fields), dtype=torch.float64)
-        self._counts = torch.zeros(2, len(self.fields), dtype=torch.float64)
-        self._diverged = torch.zeros(len(self.fields), dtype=torch.bool)
-
-    def add(self, prediction: Tensor, target: Tensor) -> None:
-        """Take in samples ``(B, C, X, Y)``, physical units."""
-        scores = torch.stack([pearson_r(prediction, target), vrmse(prediction, target)]).cpu()
-        defined = ~scores.isnan()
-        self._sums += scores.nan_to_num(0.0).sum(1)
-        self._counts += defined.sum(1)
-        self._diverged |= ~prediction.flatten(-2).isfinite().all(-1).all(0).cpu()
-
-    def scores(self) -> Scores:
-        """The means; None for a field that no sample defines."""
-        pearson, error = (self._means(row) for row in range(2))
-        return Scores(pearson_r=pearson, vrmse=error)
-
-    def _means(self, row: int) -> dict[str, float | None]:
-        return {
-            field: None if self._diverged[c] or self._counts[row, c] == 0 else mean
-            for c, field in enumerate(self.fields)
-            for mean in [float(self._sums[row, c] / self._counts[row, c])]
-        }
