@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ptprof.train.run_folder import run_name as run_name
     from ptprof.train.training import load as load
-    from ptprof.train.training import run_name as run_name
     from ptprof.train.training import train as train
 
 __all__ = ["load", "run_name", "train"]

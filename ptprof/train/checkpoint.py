@@ -16,12 +16,30 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from ptprof.errors import StudyError
-from ptprof.records import Epoch, Value
+from ptprof.records import PLAIN, Epoch, Execution, Value
 from ptprof.study import atomic, sha256
 
 Weights = dict[str, Tensor]
 
 _EPOCHS = TypeAdapter(tuple[Epoch, ...])
+
+
+_SETTINGS = {
+    "model": "model",
+    "recipe": "recipe",
+    "recipe_sha256": "settings of the recipe",
+    "seed": "seed",
+    "data_sha256": "data",
+    "device": "device",
+}
+_EXECUTION = {
+    "precision": "precision",
+    "channels_last": "layout in memory",
+    "compiled": "compilation",
+    "accumulate": "accumulation",
+    "batch": "batch",
+    "processes": "number of processes",
+}
 
 
 class Settings(Value):
@@ -33,18 +51,20 @@ class Settings(Value):
     seed: int
     data_sha256: str
     device: str
+    execution: Execution = PLAIN
 
     def differences(self, other: Settings) -> list[str]:
         """What differs from ``other``, named for people."""
-        names = {
-            "model": "model",
-            "recipe": "recipe",
-            "recipe_sha256": "settings of the recipe",
-            "seed": "seed",
-            "data_sha256": "data",
-            "device": "device",
-        }
-        return [name for field, name in names.items() if getattr(self, field) != getattr(other, field)]
+        named: list[tuple[Value, Value, dict[str, str]]] = [
+            (self, other, _SETTINGS),
+            (self.execution, other.execution, _EXECUTION),
+        ]
+        return [
+            name
+            for ours, theirs, names in named
+            for field, name in names.items()
+            if getattr(ours, field) != getattr(theirs, field)
+        ]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from ptprof.errors import TrainingError
-from ptprof.records import Energy, EnergyBreakdown
+from ptprof.records import PLAIN, Energy, EnergyBreakdown, Execution
+from ptprof.train import loop as loop_module
 from ptprof.train.checkpoint import Settings, State
+from ptprof.train.execution import launch
 from ptprof.train.loop import Loop, seed_everything
+from ptprof.train.models import build
+from ptprof.train.objective import Objective
 from ptprof.train.recipe import Recipe, load_recipe
 
 SETTINGS = Settings(model="tiny", recipe="quick", recipe_sha256="", seed=0, data_sha256="", device="cpu")
@@ -54,15 +59,22 @@ def convolution(seed: int = 0) -> nn.Module:
 
 
 def loop(
-    module: nn.Module, *, train: Dataset | None = None, peak: float = 0.05, seed: int = 0, **changes: object
+    module: nn.Module,
+    *,
+    train: Dataset | None = None,
+    peak: float = 0.05,
+    seed: int = 0,
+    execution: Execution = PLAIN,
+    **changes: object,
 ) -> Loop:
     return Loop(
         module,
         train or advection(30, 1),
         advection(10, 2),
         recipe=recipe(**changes),
-        settings=SETTINGS.model_copy(update={"seed": seed}),
+        settings=SETTINGS.model_copy(update={"seed": seed, "execution": execution}),
         peak=peak,
+        fabric=launch("cpu", execution),
     )
 
 
@@ -227,3 +239,164 @@ def test_a_loss_that_is_not_finite_is_an_error_in_words(bad: float) -> None:
     ):
         loop(convolution(), train=windows, steps_per_epoch=None).fit(Steady(), saved.append)
     assert saved == []
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 4])
+def test_a_batch_in_parts_takes_the_step_of_the_whole(accumulate: int) -> None:
+    """30 windows in batches of 4: the last batch has 2, fewer than the parts it is asked to be split into."""
+    whole, parts = (
+        loop(convolution(), execution=Execution(accumulate=n), max_epochs=2, steps_per_epoch=None)
+        for n in (1, accumulate)
+    )
+    for training in (whole, parts):
+        training.fit(Steady(), ignore)
+    for ours, theirs in zip(parts.epochs, whole.epochs, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-5)
+        assert ours.valid_loss == pytest.approx(theirs.valid_loss, rel=1e-5)
+    for ours, theirs in zip(weights(parts.module), weights(whole.module), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_in_parts_never_computes_on_more_than_a_part() -> None:
+    seen: list[int] = []
+    module = convolution()
+    module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    training = loop(module, execution=Execution(accumulate=2), max_epochs=1)
+    inputs, targets = next(training.train_batches(1))
+    training.train_step(inputs, targets, 0)
+    assert seen == [2, 2]
+
+
+class Seen(nn.Module):
+    """A model that notes in which precision its product is taken, and in which its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = convolution()
+        self.dtypes: set[torch.dtype] = set()
+
+    def forward(self, window: Tensor) -> Tensor:
+        self.dtypes.add(window.dtype)
+        product: Tensor = self.inner(window)
+        self.dtypes.add(product.dtype)
+        return product
+
+
+def test_bf16_takes_products_in_bfloat16_and_nothing_else() -> None:
+    exact, rounded = Seen(), Seen()
+    for module, precision in ((exact, "fp32"), (rounded, "bf16")):
+        training = loop(module, max_epochs=20, steps_per_epoch=None, execution=Execution(precision=precision))
+        training.fit(Steady(), ignore)
+    assert exact.dtypes == {torch.float32}
+    assert rounded.dtypes == {torch.float32, torch.bfloat16}
+    assert {p.dtype for p in rounded.parameters()} == {torch.float32}
+    ours, theirs = loss(rounded, advection(20, 3)), loss(exact, advection(20, 3))
+    assert ours != theirs
+    assert max(ours, theirs) < 1e-4, "either learns to advect"
+
+
+class Sampling(nn.Module):
+    """A model with a loss of its own, which draws noise, as flow matching's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = convolution()
+
+    def training_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        return (self.inner(inputs) + torch.randn_like(targets) - targets).square().mean()
+
+
+def test_a_validation_draws_the_same_noise_in_every_epoch() -> None:
+    training = loop(Sampling(), peak=1e-12, max_epochs=3)
+    training.fit(Steady(), ignore)
+    losses = [e.valid_loss for e in training.epochs]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    assert len({e.train_loss for e in training.epochs}) == 3, "training must draw anew"
+    torch.manual_seed(5)
+    expected = torch.randn(1)
+    torch.manual_seed(5)
+    training.validate(4)
+    assert torch.equal(torch.randn(1), expected), "a validation must leave the training's noise as it was"
+
+
+def test_steps_can_be_taken_one_by_one() -> None:
+    """As an estimate does, which trains for a while and no epoch to its end."""
+    whole, stepwise = loop(convolution(), max_epochs=1), loop(convolution(), max_epochs=1)
+    whole.fit(Steady(), ignore)
+    losses = [
+        stepwise.train_step(inputs, targets, step)
+        for step, (inputs, targets) in enumerate(stepwise.train_batches(1))
+    ]
+    assert sum(losses) / len(losses) == whole.epochs[0].train_loss
+    assert stepwise.validate(1) == whole.epochs[0].valid_loss
+    sums = sum(float(stepwise.valid_step(*batch)) * len(batch[0]) for batch in stepwise.valid_batches())
+    assert sums / 10 == pytest.approx(whole.epochs[0].valid_loss, rel=1e-6)
+
+
+def test_each_epoch_is_watched_while_its_window_is_open() -> None:
+    watched: list[tuple[int, object]] = []
+
+    @contextmanager
+    def watch(epoch: int, window: object) -> Iterator[None]:
+        before = len(training.epochs)
+        yield
+        watched.append((epoch, window))
+        assert len(training.epochs) == before
+
+    training = loop(convolution(), max_epochs=2)
+    training.fit(Steady(), ignore, watch)
+    assert [epoch for epoch, _ in watched] == [1, 2]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_networks_of_convolutions_are_laid_out_as_asked_for(last: bool) -> None:
+    module = build("unet-cp", "quick")
+    training = loop(module, execution=Execution(channels_last=last))
+    weight = next(w for w in training.module.parameters() if w.ndim == 4 and min(w.shape) > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last) == last
+    assert weight.is_contiguous() != last
+    window = torch.randn(1, 16, 48, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            training.module.eval()(window), build_like(module)(window), rtol=1e-4, atol=1e-5
+        )
+
+
+def build_like(module: nn.Module) -> nn.Module:
+    """The same weights in a model that was just built."""
+    fresh = build("unet-cp", "quick")
+    fresh.load_state_dict(module.state_dict())
+    return fresh.eval()
+
+
+@pytest.mark.parametrize("name", ["fno", "unet-cn-cp"])
+def test_a_step_is_compiled_in_one_graph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By dynamo alone, which records the graph: what compiles it further takes a minute."""
+    graphs: list[object] = []
+
+    def recorded(graph: Callable[..., object], inputs: object) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph
+
+    record = partialmethod(nn.Module.compile, backend=recorded, fullgraph=True)
+    monkeypatch.setattr(Objective, "compile", record)
+    losses = []
+    for compiled in (False, True):
+        seed_everything(0, 0)
+        training = loop(build(name, "quick"), execution=Execution(compiled=compiled))
+        seed_everything(0, 1)
+        window = torch.randn(2, 20, 48, 96, generator=torch.Generator().manual_seed(1))
+        losses.append(training.train_step(window[:, :16], window[:, 16:], 0))
+    assert len(graphs) == 1
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    torch.compiler.reset()
+
+
+def test_an_epoch_has_the_energy_of_all_processes_and_the_time_of_the_slowest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop_module, "gathered", lambda own: [own, (3.5, own[1])])
+    training = loop(convolution(), max_epochs=1)
+    training.fit(Steady(), ignore)
+    (epoch,) = training.epochs
+    assert (epoch.duration_s, epoch.energy.joules) == (3.5, 20.0)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptprof.records import EnergyBreakdown, Epoch
-from ptprof.train.recipe import Recipe, load_recipe
+from ptprof.train.loop import steps_per_epoch
+from ptprof.train.recipe import FORECASTERS, Recipe, load_recipe
 from ptprof.train.schedule import best, learning_rate, stop_reason
 
 
@@ -93,3 +94,40 @@ def test_hours_stop_before_the_epoch_that_would_pass_them() -> None:
     assert stop_reason(falling, within) is None
     assert stop_reason(falling, recipe(max_hours=1.1, max_epochs=100)) == "another epoch would pass 1.1 hours"
     assert stop_reason([], recipe(max_hours=1e-9)) is None
+
+
+def test_recipe_paper_is_the_papers_protocol() -> None:
+    """Section 3 and appendix C of arXiv:2509.24517, and 37,632 windows in batches of 16."""
+    paper = load_recipe("paper")
+    assert (paper.grid, paper.history, paper.batch, paper.steps_per_epoch) == ((256, 512), 4, 16, None)
+    assert (paper.weight_decay, paper.patience, paper.max_hours, paper.rollout_steps) == (1e-4, 6, 24, 20)
+    rates = {name: model.learning_rate for name, model in paper.models.items()}
+    for name in FORECASTERS:
+        assert rates[name] == (5e-4 if name.startswith("unet") else 1e-3), name
+    steps = steps_per_epoch(37_632, paper)
+    assert steps == 2352
+    warmup_steps, total_steps = paper.warmup_epochs * steps, paper.max_epochs * steps
+
+    def rate(step: int) -> float:
+        return learning_rate(step, peak=1e-3, warmup_steps=warmup_steps, total_steps=total_steps)
+
+    assert rate(0) == pytest.approx(1e-3 / (3 * 2352))
+    assert rate(3 * 2352 - 1) == 1e-3
+    assert rate((3 * 2352 + total_steps) // 2) == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize(("hours", "goes_on"), [(23.0, True), (23.5, False), (24.5, False)])
+def test_the_limit_of_the_paper_is_kept_by_whole_epochs(hours: float, goes_on: bool) -> None:
+    """Epochs of an hour: after 23 one more fits into 24, half an hour later it does not."""
+    paper = load_recipe("paper")
+    done = epochs([1.0 - 0.01 * n for n in range(round(hours))], duration_s=3600.0)
+    spent = done[0].model_copy(update={"duration_s": 3600.0 + (hours - len(done)) * 3600})
+    reason = stop_reason([spent, *done[1:]], paper)
+    assert (reason is None) == goes_on
+
+
+@pytest.mark.parametrize(
+    ("windows", "processes", "steps"), [(100, 1, 13), (100, 2, 7), (96, 2, 6), (5, 4, 1), (10_000, 2, 35)]
+)
+def test_processes_share_the_steps_of_an_epoch(windows: int, processes: int, steps: int) -> None:
+    assert steps_per_epoch(windows, load_recipe("quick"), processes) == steps
