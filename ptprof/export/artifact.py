@@ -7,30 +7,37 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptprof.errors import DataError, StudyError, unknown
 from ptprof.export.step import DeployableStep
-from ptprof.records import RunRecord, Statistics
+from ptprof.records import EstimateRecord, ModelRecord, Statistics, variant_of
 from ptprof.runtimes import Runner, open_runner
 from ptprof.study import Study, sha256
 from ptprof.train import data as data_room
 from ptprof.train import load
+from ptprof.train.data import synthetic
+from ptprof.train.models.flow_matching import sampled_by
 from ptprof.train.models.spectral import freeze
+from ptprof.train.recipe import load_recipe
 
 FormatName = Literal["onnx", "torchscript"]
 
 
 class Format(NamedTuple):
-    """A kind of file: its name in the artifact, and the runtime that opens it."""
+    """A kind of file: how its name ends, and the runtime that opens it."""
 
-    file: str
+    suffix: str
     runtime: str
+
+    def file(self, variant: str = "") -> str:
+        """The name of a file in the artifact; the default variant has no name."""
+        return f"model-{variant}{self.suffix}" if variant else f"model{self.suffix}"
 
 
 FORMATS: dict[FormatName, Format] = {
-    "onnx": Format("model.onnx", "onnxruntime"),
-    "torchscript": Format("model.pt", "torchscript"),
+    "onnx": Format(".onnx", "onnxruntime"),
+    "torchscript": Format(".pt", "torchscript"),
 }
 
 
@@ -42,21 +49,40 @@ def known_format(name: str) -> FormatName:
     raise unknown("format", name, FORMATS)
 
 
-def deployable(study: Study, run: RunRecord) -> DeployableStep:
+def deployable(study: Study, run: ModelRecord, nfe: int | None = None) -> DeployableStep:
     """The step of ``run`` with its trained weights, on the CPU: what is exported, and what runs eagerly.
+
+    Parameters
+    ----------
+    nfe : how often a model that samples evaluates its network; as its recipe says unless given
 
     Raises
     ------
+    UsageError : an ``nfe`` for a model that does not sample, or one that its sampler cannot have
     StudyError : a checkpoint that is missing or not the one that ``run`` describes
     """
-    model = freeze(load(study, run), run.grid)
+    model = freeze(trained(study, run, nfe), run.grid)
     return DeployableStep(model, run.statistics, run.history, run.grid).eval()
 
 
+def trained(study: Study, run: ModelRecord, nfe: int | None = None, spectral: str = "gemm") -> nn.Module:
+    """The model of ``run`` as `ptprof.train.load` gives it; ``nfe`` and errors as for `deployable`."""
+    model = load(study, run, spectral)
+    return model if nfe is None else sampled_by(model, nfe)
+
+
 def open_artifact(
-    study: Study, run: RunRecord, format: str, *, device: str = "cpu", threads: int | None = None
+    study: Study,
+    run: ModelRecord,
+    format: str,
+    *,
+    nfe: int | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Runner:
     """A runner of what ``run`` was exported to as ``format``, once the file is proven to be that.
+
+    ``nfe`` names the export with so many evaluations; the default one for None.
 
     Raises
     ------
@@ -65,13 +91,13 @@ def open_artifact(
     RuntimeUnavailable : a device or an execution provider that is not here
     """
     kind = FORMATS[known_format(format)]
-    remedy = f"export it again with `ptprof export {run.model} --format {format} --force`"
+    command = f"ptprof export {run.model} --format {format}" + ("" if nfe is None else f" --nfe {nfe}")
+    remedy = f"export it again with `{command} --force`"
     record = study.artifact(run.run)
-    file = next((f for f in record.files if f.format == format), None) if record is not None else None
+    files = record.files if record is not None else ()
+    file = next((f for f in files if (f.format, f.variant) == (format, variant_of(nfe))), None)
     if record is None or file is None:
-        raise StudyError(
-            f"{run.run} is not exported to {format}: `ptprof export {run.model} --format {format}`"
-        )
+        raise StudyError(f"{run.run} is not exported to {format}: `{command}`")
     if record.checkpoint_sha256 != run.checkpoint_sha256:
         raise StudyError(f"{run.run} was trained again after it was exported: {remedy}")
     path = study.artifact_folder(run.run) / file.name
@@ -91,16 +117,27 @@ def open_artifact(
     return runner
 
 
-def windows(folder: Path, run: RunRecord, count: int) -> Tensor:
+def windows(folder: Path, run: ModelRecord, count: int) -> Tensor:
     """``count`` windows spread evenly over the test split at ``folder``: ``(N, h, C, X, Y)``, physical units.
+
+    Of an estimate they are synthetic: untrained weights forecast nothing, and need no data.
 
     Raises
     ------
     DataError : no test data there, or of other fields or another grid than the run's
     """
+    if isinstance(run, EstimateRecord):
+        return synthetic.windows(count, run.history, run.grid, run.statistics)
     fields = run.statistics.fields
     as_they_are = Statistics(fields=fields, mean=(0.0,) * len(fields), std=(1.0,) * len(fields))
-    split = data_room.Windows(folder, "test", run.history, statistics=as_they_are, preload=False)
+    split = data_room.Windows(
+        folder,
+        "test",
+        run.history,
+        settings=load_recipe(run.recipe).selection,
+        statistics=as_they_are,
+        preload=False,
+    )
     if tuple(split.grid) != run.grid or tuple(split.fields) != fields:
         raise DataError(
             f"{folder} holds {', '.join(split.fields)} on {_times(split.grid)}, but {run.run} was trained on "
@@ -111,7 +148,7 @@ def windows(folder: Path, run: RunRecord, count: int) -> Tensor:
     return torch.stack(chosen).view(-1, run.history, len(fields), *run.grid)
 
 
-def _verify(runner: Runner, run: RunRecord, path: Path, remedy: str) -> None:
+def _verify(runner: Runner, run: ModelRecord, path: Path, remedy: str) -> None:
     """Check what the file says about itself against the run; StudyError where it is another's."""
     said = runner.metadata
     if said is None:

@@ -11,15 +11,15 @@ from rich.progress import Progress
 from ptprof.environment import environment
 from ptprof.errors import ExportError, StudyError
 from ptprof.export import parity
-from ptprof.export.artifact import FORMATS, FormatName, deployable, known_format, windows
+from ptprof.export.artifact import FORMATS, FormatName, deployable, known_format, trained, windows
 from ptprof.export.onnx import OPSET, write_onnx
 from ptprof.export.step import DeployableStep
 from ptprof.export.torchscript import write_torchscript
-from ptprof.records import ArtifactFile, ArtifactRecord, Parity, RunRecord
+from ptprof.records import ArtifactFile, ArtifactRecord, EstimateRecord, ModelRecord, Parity, variant_of
 from ptprof.runtimes import open_runner
 from ptprof.runtimes.metadata import Metadata
 from ptprof.study import Study, atomic, now, sha256, write_record
-from ptprof.train import load
+from ptprof.train.models.flow_matching import Sampler
 
 WINDOWS = 4
 ROLLOUT_STEPS = 10
@@ -31,9 +31,10 @@ WRITERS: dict[FormatName, Writer] = {"onnx": write_onnx, "torchscript": write_to
 
 def export(
     study: Study,
-    run: RunRecord,
+    run: ModelRecord,
     formats: Sequence[str] = tuple(FORMATS),
     *,
+    nfe: int | None = None,
     data: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -46,28 +47,30 @@ def export(
 
     Parameters
     ----------
+    nfe : how often a model that samples evaluates its network; a variant, in files of its own, where given
     data : where the test windows are; None for the study's own data
     force : export again what is there
 
     Raises
     ------
-    UsageError : a format that is not known
+    UsageError : a format that is not known, or an ``nfe`` that the model cannot have
     ExportError : a step that a format cannot hold
     ParityError : an export that does not compute what was trained; what was there before stays
     StudyError, DataError : a run or test windows that cannot be used
     """
     wanted = [known_format(name) for name in formats]
+    variant = variant_of(nfe)
     task = progress.add_task(f"export {run.model}", total=len(wanted)) if progress is not None else None
     record = _begin(study, run, force)
     reference: parity.Reference | None = None
     for name in wanted:
-        done = any(file.format == name and not force for file in record.files)
-        if not done:
-            step = deployable(study, run)
-            reference = reference or _reference(study, run, data or study.data)
-            file = _write(study, run, name, step, reference)
-            others = (kept for kept in record.files if kept.format != name)
-            files = tuple(sorted((*others, file), key=lambda f: f.format))
+        there = [file for file in record.files if (file.format, file.variant) == (name, variant)]
+        if force or not there:
+            step = deployable(study, run, nfe)
+            reference = reference or _reference(study, run, nfe, data or study.data)
+            file = _write(study, run, name, variant, step, reference)
+            others = (kept for kept in record.files if kept not in there)
+            files = tuple(sorted((*others, file), key=lambda f: (f.format, f.name)))
             record = record.model_copy(
                 update={"files": files, "environment": environment(), "created": now()}
             )
@@ -78,8 +81,8 @@ def export(
     return record
 
 
-def metadata(run: RunRecord) -> Metadata:
-    """What a file exported from ``run`` says about itself."""
+def metadata(run: ModelRecord, sampler: Sampler | None = None) -> Metadata:
+    """What a file exported from ``run`` says about itself; ``sampler`` is its step's."""
     return Metadata(
         model=run.model,
         run=run.run,
@@ -90,11 +93,13 @@ def metadata(run: RunRecord) -> Metadata:
         units=dict.fromkeys(run.statistics.fields, DIMENSIONLESS),
         statistics=run.statistics,
         checkpoint_sha256=run.checkpoint_sha256,
+        sampler=None if sampler is None else sampler.name,
+        nfe=None if sampler is None else sampler.nfe,
         versions=environment().libraries,
     )
 
 
-def _begin(study: Study, run: RunRecord, force: bool) -> ArtifactRecord:
+def _begin(study: Study, run: ModelRecord, force: bool) -> ArtifactRecord:
     """The record to go on with: what there is of this checkpoint and is whole, or an empty one."""
     new = ArtifactRecord(
         run=run.run,
@@ -127,25 +132,31 @@ def _remove_unlisted(folder: Path, record: ArtifactRecord) -> None:
     """Remove files of an earlier checkpoint, which nothing describes any more."""
     listed = {file.name for file in record.files}
     for kind in FORMATS.values():
-        if kind.file not in listed:
-            (folder / kind.file).unlink(missing_ok=True)
+        for path in folder.glob(f"model*{kind.suffix}"):
+            if path.name not in listed:
+                path.unlink()
 
 
-def _reference(study: Study, run: RunRecord, folder: Path) -> parity.Reference:
+def _reference(study: Study, run: ModelRecord, nfe: int | None, folder: Path) -> parity.Reference:
     states = windows(folder, run, WINDOWS)
-    trained = load(study, run, spectral="fft")
-    return parity.reference(trained, states, run.statistics, steps=ROLLOUT_STEPS)
+    model = trained(study, run, nfe, spectral="fft")
+    return parity.reference(model, states, run.statistics, steps=ROLLOUT_STEPS)
 
 
 def _write(
-    study: Study, run: RunRecord, name: FormatName, step: DeployableStep, reference: parity.Reference
+    study: Study,
+    run: ModelRecord,
+    name: FormatName,
+    variant: str,
+    step: DeployableStep,
+    reference: parity.Reference,
 ) -> ArtifactFile:
     """Write one file, through the gate."""
     kind = FORMATS[name]
-    path = study.artifact_folder(run.run) / kind.file
+    path = study.artifact_folder(run.run) / kind.file(variant)
     try:
         with atomic(path) as temporary:
-            WRITERS[name](step, metadata(run), temporary)
+            WRITERS[name](step, metadata(run, step.sampler), temporary)
             measured = _through_the_gate(kind.runtime, temporary, reference)
             digest, size = sha256(temporary), temporary.stat().st_size
     except ExportError as error:
@@ -153,12 +164,13 @@ def _write(
             path.parent.rmdir()  # where nothing else is in it
         raise type(error)(f"{run.run} as {name}: {error}") from error
     return ArtifactFile(
-        name=kind.file,
+        name=path.name,
         format=name,
+        variant=variant,
         sha256=digest,
         size_bytes=size,
         opset=OPSET if name == "onnx" else None,
-        parity=measured,
+        parity=measured.model_copy(update={"synthetic": isinstance(run, EstimateRecord)}),
     )
 
 

@@ -15,8 +15,10 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from ptprof.errors import ExportError
+from ptprof.export.fold import folded
 from ptprof.export.step import DeployableStep
 from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.noise import NOISE
 from ptprof.runtimes.onnxruntime import INPUT, OUTPUTS
 
 OPSET = 20
@@ -31,7 +33,8 @@ _TALKATIVE = ("torch.__trace", "torch.export", "torch.onnx", "onnxscript", "onnx
 
 
 def write_onnx(step: DeployableStep, metadata: Metadata, path: Path) -> None:
-    """Write ``step`` as one ONNX file at ``path``: input ``state``, outputs ``next`` and ``state_out``.
+    """Write ``step`` as one ONNX file at ``path``: input ``state``, outputs ``next`` and ``state_out``;
+    ``noise`` is an input too where the step takes some.
 
     Raises
     ------
@@ -78,26 +81,26 @@ def check(proto: onnx.ModelProto) -> None:
 
 
 def _translate(step: DeployableStep, metadata: Metadata) -> ir.Model:
-    # One state would be taken for a constant, so the example has two.
-    example = torch.zeros(2, *metadata.state_shape)
+    example = step.example(metadata.state_shape)
+    names = [INPUT, NOISE][: len(example)]
     batch = torch.export.Dim(BATCH)
     try:
         with _quiet():
             # Capturing here and not in the exporter lets guards on the batch be deferred: where a stride is
             # computed from it, the exporter would try, fail and try again in other ways.
             program = torch.export.export(
-                step,
-                (example,),
-                dynamic_shapes={INPUT: {0: batch}},
+                folded(step),
+                example,
+                dynamic_shapes={name: {0: batch} for name in names},
                 strict=False,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
             exported = torch.onnx.export(
                 program,
                 opset_version=OPSET,
-                input_names=[INPUT],
+                input_names=names,
                 output_names=list(OUTPUTS),
-                dynamic_shapes={INPUT: {0: BATCH}},
+                dynamic_shapes={name: {0: BATCH} for name in names},
                 external_data=False,
                 verbose=False,
             )

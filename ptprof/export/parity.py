@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from ptprof.errors import ParityError
 from ptprof.records import Parity, Statistics
 from ptprof.runtimes import Runner
+from ptprof.runtimes.noise import SEED, draw
 
 FLOOR = 1e-6
 """Relative error that passes whatever fp32's own is."""
@@ -33,13 +34,15 @@ class Reference:
     """What the trained model makes of some windows, in physical units.
 
     ``states`` ``(N, h, C, X, Y)`` are the windows; ``rollout`` ``(N, L, C, X, Y)`` is from the model in fp32
-    as it was trained, ``exact`` ``(N, C, X, Y)`` its first step in float64.
+    as it was trained, ``exact`` ``(N, C, X, Y)`` its first step in float64. ``noise`` ``(N, L, C, X, Y)`` is
+    what a model that samples was given.
     """
 
     states: Tensor
     rollout: Tensor
     exact: Tensor
     statistics: Statistics
+    noise: Tensor | None = None
 
     def compare(self, runner: Runner) -> Parity:
         """Compare what ``runner`` makes of the windows, all in one batch, with the reference.
@@ -49,13 +52,15 @@ class Reference:
         ParityError : values that are not finite, or a window that is not moved on by the step
         """
         states = self.states.to(runner.device)
-        one, state_out = (tensor.cpu() for tensor in runner.step(states))
+        noise = None if self.noise is None else self.noise.to(runner.device)
+        first = None if noise is None else noise[:, 0]
+        one, state_out = (tensor.cpu() for tensor in runner.step(states, first))
         moved = torch.cat((self.states[:, 1:], one.unsqueeze(1)), dim=1)
         if not torch.isfinite(one).all():
             raise ParityError("it gives values that are not finite")
         if not torch.equal(state_out, moved):
             raise ParityError("its window is not moved on by the state that it forecasts")
-        rollout = runner.rollout(states, self.rollout.shape[1]).cpu()
+        rollout = runner.rollout(states, self.rollout.shape[1], noise).cpu()
         if not torch.isfinite(rollout).all():
             raise ParityError(
                 "its rollout gives values that are not finite, and the trained model's does not"
@@ -80,27 +85,37 @@ def reference(model: nn.Module, states: Tensor, statistics: Statistics, *, steps
     """Roll ``model`` out from ``states`` ``(N, h, C, X, Y)``, physical units, one window at a time.
 
     The model is the trained one in fp32, its spectral layers neuraloperator's own, and it is rolled out as
-    in the evaluation, in standardised fields. A rollout that stops being finite before ``steps`` steps ends
-    there.
+    in the evaluation, in standardised fields; one that samples takes the noise that seed 0 gives. A rollout
+    that stops being finite before ``steps`` steps ends there.
 
     Raises
     ------
     ParityError : the model's first step is not finite
     """
     twin = float64(model)
+    noise = None
+    if getattr(model, "takes_noise", False):
+        count, _, *frame = states.shape
+        noise = draw(SEED, count, steps, *frame)
+
+    def rolled(model: nn.Module, dtype: torch.dtype, steps: int) -> Tensor:
+        alone = torch.split(states.to(dtype), 1)
+        noises = [None] * len(alone) if noise is None else torch.split(noise.to(dtype), 1)
+        pairs = zip(alone, noises, strict=True)
+        return torch.cat([_rollout(model, state, given, statistics, steps) for state, given in pairs])
+
     with torch.inference_mode():
-        rollout = torch.cat([_rollout(model, state, statistics, steps) for state in torch.split(states, 1)])
+        rollout = rolled(model, torch.float32, steps)
         with DoubleSpectra():
-            exact = torch.cat(
-                [_rollout(twin, state.double(), statistics, 1) for state in torch.split(states, 1)]
-            )[:, 0]
+            exact = rolled(twin, torch.float64, 1)[:, 0]
     finite = torch.isfinite(rollout).all(dim=0).flatten(1).all(dim=1)
     length = int(finite.long().cumprod(0).sum())
     if length == 0 or not torch.isfinite(exact).all():
         raise ParityError(
             "the trained model gives values that are not finite: there is nothing to compare with"
         )
-    return Reference(states, rollout[:, :length], exact, statistics)
+    used = None if noise is None else noise[:, :length]
+    return Reference(states, rollout[:, :length], exact, statistics, used)
 
 
 def gate(parity: Parity) -> None:
@@ -160,16 +175,21 @@ class DoubleSpectra(TorchFunctionMode):
         return func(*args, **options)
 
 
-def _rollout(model: nn.Module, state: Tensor, statistics: Statistics, steps: int) -> Tensor:
-    """``steps`` steps from ``state`` ``(1, h, C, X, Y)``, in its dtype: ``(1, L, C, X, Y)``."""
+def _rollout(
+    model: nn.Module, state: Tensor, noise: Tensor | None, statistics: Statistics, steps: int
+) -> Tensor:
+    """``steps`` steps from ``state`` ``(1, h, C, X, Y)``, in its dtype: ``(1, L, C, X, Y)``.
+
+    ``noise`` is ``(1, L, C, X, Y)``, or None where the model takes none.
+    """
     mean, std = (
         torch.tensor(values, dtype=state.dtype).reshape(-1, 1, 1)
         for values in (statistics.mean, statistics.std)
     )
     window = ((state - mean) / std).flatten(1, 2)
     forecasts = []
-    for _ in range(steps):
-        following = model(window)
+    for step in range(steps):
+        following = model(window) if noise is None else model(window, noise[:, step])
         forecasts.append(following * std + mean)
         window = torch.cat((window[:, following.shape[1] :], following), dim=1)
     return torch.stack(forecasts, dim=1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ptprof.errors import ExportError
 from ptprof.records import Statistics
+from ptprof.train.models.flow_matching import FlowMatching
 
 
 class DeployableStep(nn.Module):
@@ -19,7 +20,8 @@ class DeployableStep(nn.Module):
 
     Parameters
     ----------
-    model : standardised windows ``(B, h·C, X, Y)``, oldest step first, to standardised ``(B, C, X, Y)``
+    model : standardised windows ``(B, h·C, X, Y)``, oldest step first, to standardised ``(B, C, X, Y)``; one
+        that says ``takes_noise`` takes noise ``(B, C, X, Y)`` too, and then so does the step
     statistics : mean and standard deviation of each field, physical units
     history : states in a window, h
     grid : ``(X, Y)`` if the step is for one grid only
@@ -44,15 +46,31 @@ class DeployableStep(nn.Module):
         if history < 1:
             raise ExportError(f"a window holds 1 state or more, not {history}")
         self.model = model
+        self.sampler = model.sampler if isinstance(model, FlowMatching) else None
+        self.takes_noise = bool(getattr(model, "takes_noise", False))
         self.history = history
         self.state_shape = None if grid is None else (history, len(statistics.fields), *grid)
         for name, values in (("mean", statistics.mean), ("std", statistics.std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1))
 
-    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """``state`` ``(B, h, C, X, Y)`` to ``next`` ``(B, C, X, Y)`` and ``state_out`` like ``state``."""
+    @property
+    def nfe(self) -> int | None:
+        """How often the network is evaluated, where the model samples its forecast."""
+        return None if self.sampler is None else self.sampler.nfe
+
+    def example(self, state_shape: tuple[int, int, int, int]) -> tuple[Tensor, ...]:
+        """What the step takes, to record its graph with; of two states, since one is taken for a constant."""
+        state = torch.zeros(2, *state_shape)
+        return (state, torch.zeros_like(state[:, 0])) if self.takes_noise else (state,)
+
+    def forward(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``state`` ``(B, h, C, X, Y)`` to ``next`` ``(B, C, X, Y)`` and ``state_out`` like ``state``.
+
+        ``noise`` ``(B, C, X, Y)``, standard normal, is for a model that takes it.
+        """
         window = ((state - self.mean) / self.std).flatten(1, 2)
-        following = self.model(window) * self.std + self.mean
+        sampled = self.model(window) if noise is None else self.model(window, noise)
+        following = sampled * self.std + self.mean
         newest = following.unsqueeze(1)
         # An empty slice would stay in the graph as a node that computes nothing.
         state_out = newest if self.history == 1 else torch.cat((state[:, 1:], newest), dim=1)

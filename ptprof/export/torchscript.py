@@ -26,11 +26,10 @@ def write_torchscript(step: DeployableStep, metadata: Metadata, path: Path) -> N
     ------
     ExportError : a step that cannot be traced
     """
-    example = torch.zeros(2, *metadata.state_shape)
     archive = io.BytesIO()
     try:
         with without_deprecation(), torch.inference_mode():
-            traced = torch.jit.trace(step, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(step, step.example(metadata.state_shape), check_trace=False)  # type: ignore[no-untyped-call]
             frozen = torch.jit.freeze(traced.eval())
             extra = {METADATA_FILE: json.dumps(metadata.properties())}
             torch.jit.save(frozen, archive, _extra_files=extra)

@@ -17,11 +17,27 @@ PUE = 1.0  # energy is measured at the machine; the site's overhead is the user'
 MOST_QUERIES = 1e18
 
 
+class Projected(Value):
+    """How a training that was not made was projected: to ``epochs`` epochs, from ``steps`` steps.
+
+    ``half_width`` is that of an epoch's cost, relative, at 95 %, gain errors aside; ``converged`` whether it
+    is as small as it was to be. ``source`` is that of the energy of the steps.
+    """
+
+    epochs: int
+    steps: int
+    half_width: float | None
+    converged: bool
+    source: Source
+    synthetic_data: bool
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One model to compare: what it costs, on what, and how far that is known.
 
-    ``runtime``, ``device``, ``batch`` and ``components`` are None for figures measured elsewhere.
+    ``runtime``, ``device``, ``batch`` and ``components`` are None for figures measured elsewhere,
+    ``projected`` for a training that was made.
     """
 
     model: str
@@ -32,6 +48,7 @@ class Candidate:
     device: str | None = None
     batch: int | None = None
     components: tuple[Component, ...] | None = None
+    projected: Projected | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,7 @@ class ModelReport(Value):
     batch: int | None
     source: Source
     training_source: Source
+    projected: Projected | None
     components: tuple[Component, ...] | None
     training_g: Interval
     per_query_g: Interval
@@ -170,6 +188,7 @@ def _model(candidate: Candidate, counts: Sequence[float]) -> ModelReport:
         batch=candidate.batch,
         source=candidate.source,
         training_source=candidate.training_source,
+        projected=candidate.projected,
         components=candidate.components,
         training_g=life.training.interval(),
         per_query_g=life.per_query.interval(),

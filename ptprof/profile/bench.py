@@ -22,7 +22,7 @@ from ptprof.profile.memory import HostMemory, PeakOfOne, device_memory
 from ptprof.profile.protocol import MeasuringProtocol
 from ptprof.profile.scenarios import Scenario
 from ptprof.profile.timing import measure_idle, measure_window, warm_up
-from ptprof.records import EnergyBreakdown, Environment, RunRecord, Window
+from ptprof.records import EnergyBreakdown, Environment, ModelRecord, Window
 from ptprof.runtimes import Runner, open_runner
 from ptprof.study import Study
 
@@ -32,12 +32,13 @@ FORMATS = {"torchscript": "torchscript", "onnxruntime": "onnx"}
 
 @dataclass(frozen=True)
 class Setup:
-    """What a bench is opened for."""
+    """What a bench is opened for; ``nfe`` is how often models that sample evaluate their networks."""
 
     study: Path
     runtime: str
     device: str
     watts_per_core: float
+    nfe: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Info:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A candidate that is ready to be measured: what really runs it, and its peak memory."""
+    """A candidate that is ready to be measured: what really runs it, its peak memory, its evaluations."""
 
     provider: str
     peak_host_bytes: int | None
     peak_device_bytes: int | None
+    nfe: int | None = None
 
 
 class Bench(Protocol):
@@ -68,13 +70,13 @@ class Bench(Protocol):
     @property
     def info(self) -> Info: ...
 
-    def prepare(self, run: RunRecord, scenario: Scenario) -> Prepared:
+    def prepare(self, run: ModelRecord, scenario: Scenario) -> Prepared:
         """Load the candidate if that has not been done, bind the query to a test window, answer it once."""
 
-    def warm_up(self, run: RunRecord, scenario: Scenario, seconds: float) -> int:
+    def warm_up(self, run: ModelRecord, scenario: Scenario, seconds: float) -> int:
         """Answer for so many seconds; how often it was."""
 
-    def window(self, run: RunRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
+    def window(self, run: ModelRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
         """Measure one window."""
 
     def idle(self, seconds: float) -> tuple[float, EnergyBreakdown]:
@@ -130,7 +132,7 @@ class LocalBench:
             candidate.runner.close()
         self._exit.close()
 
-    def prepare(self, run: RunRecord, scenario: Scenario) -> Prepared:
+    def prepare(self, run: ModelRecord, scenario: Scenario) -> Prepared:
         candidate = self._candidates.get(run.run)
         if candidate is None:
             candidate = self._candidates[run.run] = self._load(run)
@@ -151,19 +153,20 @@ class LocalBench:
             provider=candidate.runner.provider,
             peak_host_bytes=candidate.host.answered(),
             peak_device_bytes=candidate.board.answered() if candidate.board else None,
+            nfe=candidate.runner.nfe,
         )
 
-    def warm_up(self, run: RunRecord, scenario: Scenario, seconds: float) -> int:
+    def warm_up(self, run: ModelRecord, scenario: Scenario, seconds: float) -> int:
         return warm_up(self._calls[run.run, scenario], seconds, self._clock)
 
-    def window(self, run: RunRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
+    def window(self, run: ModelRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
         call = self._calls[run.run, scenario]
         return measure_window(call, protocol, self._meter, self._clock, origin_s=self._origin_s)
 
     def idle(self, seconds: float) -> tuple[float, EnergyBreakdown]:
         return measure_idle(seconds, self._meter, self._clock)
 
-    def _load(self, run: RunRecord) -> _Candidate:
+    def _load(self, run: ModelRecord) -> _Candidate:
         setup = self._setup
         memory = device_memory(setup.runtime, setup.device)
         host = PeakOfOne(self._host, self._base)
@@ -175,16 +178,18 @@ class LocalBench:
                 peak.loaded()
         return candidate
 
-    def _open(self, run: RunRecord) -> Runner:
+    def _open(self, run: ModelRecord) -> Runner:
         setup = self._setup
         if setup.runtime in FORMATS:
             kind = FORMATS[setup.runtime]
-            return open_artifact(self._study, run, kind, device=setup.device, threads=self._threads)
-        step = deployable(self._study, run)
+            return open_artifact(
+                self._study, run, kind, nfe=setup.nfe, device=setup.device, threads=self._threads
+            )
+        step = deployable(self._study, run, setup.nfe)
         return open_runner(setup.runtime, step, device=setup.device, threads=self._threads)
 
 
-def query_states(study: Study, run: RunRecord, batch: int) -> torch.Tensor:
+def query_states(study: Study, run: ModelRecord, batch: int) -> torch.Tensor:
     """``batch`` windows of the study's test split, repeated where there are fewer: ``(B, h, C, X, Y)``.
 
     Raises

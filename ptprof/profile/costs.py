@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ptprof import energy, stats
+from ptprof import stats
+from ptprof.energy import combine as energy
 from ptprof.energy.combine import random_error
 from ptprof.errors import StudyError, UsageError
 from ptprof.profile.amortise import (
@@ -15,16 +16,34 @@ from ptprof.profile.amortise import (
     AmortiseReport,
     Candidate,
     Costs,
+    Projected,
     amortise,
     parse_queries,
 )
 from ptprof.profile.breakeven import Cost, Lifetime, Part
 from ptprof.profile.selection import Measured, Query, select
 from ptprof.profile.table import from_table
-from ptprof.records import COMPONENTS, Component, Energy, EnergyBreakdown, Measurement
+from ptprof.records import (
+    COMPONENTS,
+    Component,
+    Energy,
+    EnergyBreakdown,
+    EstimateRecord,
+    Measurement,
+    ModelRecord,
+)
 from ptprof.study import Study
 
-__all__ = ["Query", "amortise_study", "amortise_table", "from_study", "from_table", "parse_queries"]
+__all__ = [
+    "INTENSITY_G_PER_KWH",
+    "PUE",
+    "Query",
+    "amortise_study",
+    "amortise_table",
+    "from_study",
+    "from_table",
+    "parse_queries",
+]
 
 JOULES_PER_KWH = 3.6e6
 
@@ -40,11 +59,13 @@ def amortise_study(
     batch: int = 1,
     run: str | None = None,
     precision: str = "fp32",
+    nfe: int | None = None,
+    recipe: str | None = None,
     intensity_g_per_kwh: float = INTENSITY_G_PER_KWH,
     pue: float = PUE,
 ) -> AmortiseReport:
     """Amortise what a study measured over ``queries``; see ``from_study`` and ``amortise``."""
-    query = Query(scenario, device, runtime, batch, run, precision)
+    query = Query(scenario, device, runtime, batch, run, precision, nfe, recipe)
     costs = from_study(study, query, models=models, intensity_g_per_kwh=intensity_g_per_kwh, pue=pue)
     return amortise(costs, queries)
 
@@ -69,18 +90,22 @@ def from_study(
 
     Raises
     ------
-    UsageError : an unknown scenario, precision or run, an intensity or PUE that cannot be
+    UsageError : an unknown scenario, precision, recipe or run, an intensity or PUE that cannot be
     StudyError : nothing trained or measured, or figures that may not be compared
     """
-    _check_grid(intensity_g_per_kwh, pue)
+    grams = grams_per_joule(intensity_g_per_kwh, pue)
     measured, notes = select(study, query, models)
     training, serving = _components(measured)
     notes += _left_out_components(measured, training | serving)
-    grams_per_joule = intensity_g_per_kwh * pue / JOULES_PER_KWH
+    notes += [
+        f"{m.run.model} evaluates its network {m.measurement.nfe} times per step."
+        for m in measured
+        if m.measurement.nfe is not None
+    ]
     steps = measured[0].measurement.steps
     unit = "one-step" if query.scenario == "one-step" else f"rollout of {steps} steps"
     return Costs(
-        tuple(_candidate(m, training, serving, grams_per_joule) for m in measured),
+        tuple(_candidate(m, training, serving, grams) for m in measured),
         unit=unit,
         intensity_g_per_kwh=intensity_g_per_kwh,
         pue=pue,
@@ -88,11 +113,18 @@ def from_study(
     )
 
 
-def _check_grid(intensity_g_per_kwh: float, pue: float) -> None:
+def grams_per_joule(intensity_g_per_kwh: float, pue: float) -> float:
+    """Grams CO2eq of a joule; UsageError for an intensity or PUE that cannot be."""
     if not 0 < intensity_g_per_kwh < math.inf:
         raise UsageError(f"the carbon intensity must be above zero gCO2eq/kWh, not {intensity_g_per_kwh}")
     if not 1 <= pue < math.inf:
         raise UsageError(f"a site's PUE is at least 1, not {pue}")
+    return intensity_g_per_kwh * pue / JOULES_PER_KWH
+
+
+def cost(energies: Sequence[Energy], grams_per_joule: float) -> Cost:
+    """What ``energies`` cost together, in grams; their random errors are independent."""
+    return Cost(_parts(energies, grams_per_joule), grams_per_joule * _random(energies))
 
 
 def _components(measured: Sequence[Measured]) -> tuple[frozenset[Component], frozenset[Component]]:
@@ -143,15 +175,27 @@ def _candidate(
     )
     return Candidate(
         model=m.run.model,
-        lifetime=Lifetime(
-            Cost(_parts(of_training, grams_per_joule), grams_per_joule * _random(of_training)), per_query
-        ),
+        lifetime=Lifetime(cost(of_training, grams_per_joule), per_query),
         source=energy.add(of_query).source,
         training_source=energy.add(of_training).source,
+        projected=_projected(m.run, of_training),
         runtime=m.measurement.runtime,
         device=m.measurement.device,
         batch=m.measurement.batch,
         components=tuple(c for c in COMPONENTS if c in training | serving),
+    )
+
+
+def _projected(run: ModelRecord, of_training: Iterable[Energy]) -> Projected | None:
+    if not isinstance(run, EstimateRecord):
+        return None
+    return Projected(
+        epochs=run.epochs,
+        steps=run.sampled_steps,
+        half_width=run.half_width,
+        converged=run.converged,
+        source=energy.weakest(map(energy.basis, of_training)),
+        synthetic_data=run.synthetic_data,
     )
 
 

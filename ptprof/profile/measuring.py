@@ -16,7 +16,7 @@ from ptprof.profile.scenarios import SCENARIOS, Scenario, scenario
 from ptprof.profile.session import Session
 from ptprof.profile.summary import Key, Subject
 from ptprof.profile.worker import WorkerBench, WorkerDied
-from ptprof.records import Measurement, RunRecord
+from ptprof.records import Measurement, ModelRecord, variant_of
 from ptprof.runtimes import RUNTIMES
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
@@ -26,13 +26,14 @@ OpenBench = Callable[[Setup], AbstractContextManager[Bench]]
 
 def profile(
     study: Study,
-    models: Sequence[RunRecord | str],
+    models: Sequence[ModelRecord | str],
     *,
     runtimes: Sequence[str] = RUNTIMES,
     scenarios: Sequence[str] = SCENARIOS,
     device: str = "cpu",
     batch: int = 1,
     steps: int = 10,
+    nfe: int | None = None,
     protocol: str = "quick",
     watts_per_core: float = CPU_WATTS_PER_CORE,
     progress: Progress | None = None,
@@ -50,6 +51,7 @@ def profile(
     models : runs, or names of models, whose newest run is meant
     batch : initial states per call
     steps : length of a rollout
+    nfe : how often models that sample evaluate their networks; as their recipes say unless given
     watts_per_core : for the model of the CPU's power, W
     force : measure again what has been measured
     open_bench : what measures; a process of its own for each runtime
@@ -72,7 +74,7 @@ def profile(
     device = resolve_device(device)
     runs = [study.run(model) if isinstance(model, str) else model for model in models]
     subjects = [
-        Subject(run, runtime, device, query, source_sha256(study, run, runtime))
+        Subject(run, runtime, device, query, source_sha256(study, run, runtime, nfe), variant_of(nfe))
         for query in queries
         for run in runs
         for runtime in dict.fromkeys(runtimes)
@@ -94,7 +96,7 @@ def profile(
             for query in queries
             if (chosen_subjects := [s for s in missing if s.runtime == runtime and s.scenario == query])
         ]
-        setup = Setup(study.root, runtime, device, watts_per_core)
+        setup = Setup(study.root, runtime, device, watts_per_core, nfe)
         display.runtime(runtime)
         _run(sessions, partial(open_bench, setup))
         failures += [failure for session in sessions for failure in session.failures]
@@ -103,8 +105,10 @@ def profile(
     return [there[subject.key] for subject in subjects]
 
 
-def source_sha256(study: Study, run: RunRecord, runtime: str) -> str:
+def source_sha256(study: Study, run: ModelRecord, runtime: str, nfe: int | None = None) -> str:
     """The hash of what ``runtime`` runs: the exported file, or the checkpoint where it takes the module.
+
+    ``nfe`` names the export with so many evaluations.
 
     Raises
     ------
@@ -114,13 +118,13 @@ def source_sha256(study: Study, run: RunRecord, runtime: str) -> str:
         return run.checkpoint_sha256
     kind = FORMATS[runtime]
     artifact = study.artifact(run.run)
-    found = [f for f in artifact.files if f.format == kind and not f.variant] if artifact is not None else []
+    files = artifact.files if artifact is not None else ()
+    found = [f for f in files if (f.format, f.variant) == (kind, variant_of(nfe))]
+    command = f"ptprof export {run.model}" + ("" if nfe is None else f" --nfe {nfe}")
     if artifact is None or not found:
-        raise StudyError(f"{run.run} is not exported to {kind}: run `ptprof export {run.model}`")
+        raise StudyError(f"{run.run} is not exported to {kind}: run `{command}`")
     if artifact.checkpoint_sha256 != run.checkpoint_sha256:
-        raise StudyError(
-            f"{run.run} was trained again after it was exported: run `ptprof export {run.model} --force`"
-        )
+        raise StudyError(f"{run.run} was trained again after it was exported: run `{command} --force`")
     return found[0].sha256
 
 
@@ -136,7 +140,7 @@ def measured_already(
         # A model of the CPU by other watts is another figure.
         if energy is None or energy.source != "modelled" or energy.sensor == cpu:
             query = Scenario(m.scenario, m.batch, m.steps)
-            newest[m.run, m.runtime, m.device, query, m.artifact_sha256, m.device_id] = m
+            newest[m.run, m.runtime, m.device, query, m.artifact_sha256, m.variant, m.device_id] = m
     found = {}
     for subject in subjects:
         same = newest.get((*subject.key, here[subject.device]))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from ptprof.errors import StudyError, unknown
 from ptprof.profile.scenarios import SCENARIOS
-from ptprof.records import EnergyBreakdown, Measurement, RunRecord
+from ptprof.records import EnergyBreakdown, Measurement, ModelRecord, variant_of
 from ptprof.study import Study
-from ptprof.train.recipe import FORECASTERS
+from ptprof.train.recipe import DEPLOYABLE, RECIPES
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -20,7 +20,9 @@ class Query:
     """Which measurements to take the cost of a query from.
 
     ``device`` and ``runtime`` None: the device on which most models are measured, and per model the
-    runtime that takes the least energy. ``run`` names a run to take in place of its model's newest.
+    runtime that takes the least energy. ``run`` names a run to take in place of its model's newest, and
+    ``recipe`` the recipe that all are of. ``nfe`` is how often models that sample evaluate their networks,
+    as their recipes say where None.
     """
 
     scenario: str = "one-step"
@@ -29,6 +31,8 @@ class Query:
     batch: int = 1
     run: str | None = None
     precision: str = "fp32"
+    nfe: int | None = None
+    recipe: str | None = None
 
     def check(self) -> None:
         """Raise UsageError for what no measurement can be."""
@@ -36,12 +40,15 @@ class Query:
             raise unknown("scenario", self.scenario, SCENARIOS)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise unknown("recipe", self.recipe, RECIPES)
 
     def takes(self, m: Measurement) -> bool:
         return (
             m.scenario == self.scenario
             and m.batch == self.batch
             and m.precision == self.precision
+            and (m.nfe is None or m.variant == variant_of(self.nfe))
             and (self.runtime is None or m.runtime == self.runtime)
             and (self.device is None or _same_device(self.device, m))
         )
@@ -54,19 +61,22 @@ class Query:
         words += [f"--device {self.device}"] if self.device else []
         words += [f"--batch {self.batch}"] if self.batch != 1 else []
         words += [f"--run {self.run}"] if self.run else []
+        words += [f"--nfe {self.nfe}"] if self.nfe else []
+        words += [f"--recipe {self.recipe}"] if self.recipe else []
         return " ".join(word for word in words if word)
 
     def __str__(self) -> str:
         words = [self.scenario, f"at batch {self.batch}", f"in {self.precision}"]
         words += [f"on {name}" for name in (self.runtime, self.device) if name]
+        words += [f"with nfe {self.nfe}"] if self.nfe else []
         return " ".join(words)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A run and the measurement of what was exported from it."""
+    """A model, trained or estimated, and the measurement of what was exported from it."""
 
-    run: RunRecord
+    run: ModelRecord
     measurement: Measurement
 
     @property
@@ -81,7 +91,8 @@ class Measured:
 def select(study: Study, query: Query, models: Sequence[str] | None) -> tuple[list[Measured], list[str]]:
     """The newest run of each model that is measured as ``query`` asks; and in words what is left out.
 
-    All measurements are from one board or CPU; per model the runtime of the least energy is taken.
+    A model that was not trained by a recipe stands with its estimate. All models are of one recipe. All
+    measurements are from one board or CPU; per model the runtime of the least energy is taken.
 
     Raises
     ------
@@ -89,37 +100,30 @@ def select(study: Study, query: Query, models: Sequence[str] | None) -> tuple[li
     StudyError : nothing trained or measured, or models that do not answer the same query
     """
     query.check()
-    measured, notes = _measured(study, _newest_runs(study, models, query.run), query, models)
+    measured, notes = _measured(study, _newest_runs(study, models, query), query, models)
     _check_equal_task(measured)
     return measured, notes
 
 
-def _newest_runs(study: Study, models: Sequence[str] | None, name: str | None) -> list[RunRecord]:
-    """The newest run of each model, the one named ``name`` in place of its model's; in the models' order."""
-    runs = study.runs()
-    chosen = {run.model: run for run in runs}
-    if name is not None:
-        named = [run for run in runs if run.run == name]
-        if not named:
-            raise unknown("run", name, [run.run for run in runs])
-        chosen[named[0].model] = named[0]
-    if models:
-        for model in models:
-            if model not in chosen:
-                study.run(model)  # raises: not trained
-        return [chosen[model] for model in dict.fromkeys(models)]
-    if not chosen:
-        raise StudyError(f"{study.root} holds no trained model: begin with `ptprof train`")
-    return [chosen[model] for model in _in_order(chosen)]
+def _newest_runs(study: Study, models: Sequence[str] | None, query: Query) -> list[ModelRecord]:
+    """The newest run of each model, the one that is named in place of its model's; in the models' order."""
+    named = study.named(query.run) if query.run is not None else None
+    recipe = query.recipe or (named.recipe if named is not None else None)
+    chosen = study.newest(models, recipe)
+    if named is not None and named.model in chosen:
+        chosen[named.model] = named
+    runs = list(chosen.values()) if models else [chosen[model] for model in _in_order(chosen)]
+    _check_one_recipe(runs)
+    return runs
 
 
 def _in_order(models: Iterable[str]) -> list[str]:
-    rank = {name: i for i, name in enumerate(FORECASTERS)}
+    rank = {name: i for i, name in enumerate(DEPLOYABLE)}
     return sorted(models, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _measured(
-    study: Study, runs: Sequence[RunRecord], query: Query, models: Sequence[str] | None
+    study: Study, runs: Sequence[ModelRecord], query: Query, models: Sequence[str] | None
 ) -> tuple[list[Measured], list[str]]:
     """Each run with its measurement, all from one device; and in words which had to be left out."""
     by_name = {run.run: run for run in runs}
@@ -173,6 +177,17 @@ def _joules(m: Measurement) -> float:
 
 def _same_device(asked: str, m: Measurement) -> bool:
     return asked in (m.device, m.device_id) or (asked == "cuda" and m.device == "cuda:0")
+
+
+def _check_one_recipe(runs: Sequence[ModelRecord]) -> None:
+    """What another recipe costs is another question."""
+    first = runs[0]
+    for other in runs[1:]:
+        if other.recipe != first.recipe:
+            raise StudyError(
+                f"{first.run} is of recipe {first.recipe} and {other.run} of recipe {other.recipe}, which are"
+                " not compared: choose one with --recipe, or name models"
+            )
 
 
 def _check_equal_task(measured: Sequence[Measured]) -> None:

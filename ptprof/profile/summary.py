@@ -13,31 +13,42 @@ from ptprof.profile import foreign
 from ptprof.profile.bench import Info, Prepared
 from ptprof.profile.protocol import MeasuringProtocol
 from ptprof.profile.scenarios import Scenario
-from ptprof.records import COMPONENTS, Component, Energy, EnergyBreakdown, Measurement, RunRecord, Window
+from ptprof.records import (
+    COMPONENTS,
+    Component,
+    Energy,
+    EnergyBreakdown,
+    EstimateRecord,
+    Measurement,
+    ModelRecord,
+    Window,
+)
 from ptprof.study import now
 
 MEMORY_UNKNOWN = "peak memory unknown"
+UNTRAINED = "untrained weights: the cost is the model's, the forecast is not"
 NO_IDLE = "no idle share: the model knows none"
 
 
-Key = tuple[str, str, str, Scenario, str]
-"""Run, runtime, device, scenario and hash."""
+Key = tuple[str, str, str, Scenario, str, str]
+"""Run, runtime, device, scenario, hash and variant."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is measured: a run on a runtime and device; ``sha256`` is its file's, or its checkpoint's."""
 
-    run: RunRecord
+    run: ModelRecord
     runtime: str
     device: str
     scenario: Scenario
     sha256: str
+    variant: str = ""
 
     @property
     def key(self) -> Key:
         """What tells it from others."""
-        return self.run.run, self.runtime, self.device, self.scenario, self.sha256
+        return self.run.run, self.runtime, self.device, self.scenario, self.sha256, self.variant
 
 
 def summarise(
@@ -70,6 +81,8 @@ def summarise(
         scenario=scenario.name,
         batch=scenario.batch,
         steps=scenario.steps,
+        variant=subject.variant,
+        nfe=prepared.nfe,
         protocol=protocol.name,
         grid=run.grid,
         artifact_sha256=subject.sha256,
@@ -81,7 +94,7 @@ def summarise(
         idle_power_w={str(component): power for component, power in idle_power_w.items()},
         windows=tuple(series),
         converged=goal.is_finished(),
-        flags=_flags(series, prepared, subject.device, goal.unmet),
+        flags=_flags(series, prepared, subject, goal.unmet),
         environment=info.environment,
         created=now(),
     )
@@ -144,13 +157,15 @@ def _idle_power_w(idle: Sequence[tuple[float, EnergyBreakdown]]) -> dict[Compone
     return powers
 
 
-def _flags(series: Sequence[Window], prepared: Prepared, device: str, unmet: str | None) -> tuple[str, ...]:
-    flags = []
+def _flags(
+    series: Sequence[Window], prepared: Prepared, subject: Subject, unmet: str | None
+) -> tuple[str, ...]:
+    flags = [UNTRAINED] if isinstance(subject.run, EstimateRecord) else []
     disturbed = sum(any(flag.startswith(foreign.FLAG) for flag in window.flags) for window in series)
     if disturbed:
         flags.append(f"{foreign.FLAG} in {disturbed} of {len(series)} windows")
-    unknown = prepared.peak_host_bytes is None or (device != "cpu" and prepared.peak_device_bytes is None)
-    if unknown:
+    on_board = subject.device != "cpu"
+    if prepared.peak_host_bytes is None or (on_board and prepared.peak_device_bytes is None):
         flags.append(MEMORY_UNKNOWN)
     if unmet is not None:
         flags.append(unmet)

@@ -20,7 +20,7 @@ from ptprof.errors import MeasurementError, PtprofError
 from ptprof.profile.bench import Info, LocalBench, Prepared, Setup
 from ptprof.profile.protocol import MeasuringProtocol
 from ptprof.profile.scenarios import Scenario
-from ptprof.records import EnergyBreakdown, RunRecord, Window
+from ptprof.records import EnergyBreakdown, ModelRecord, Window
 from ptprof.runtimes.threads import spin_briefly
 
 #: What the other side may ask for.
@@ -72,15 +72,15 @@ class WorkerBench:
     ) -> None:
         self._end(patience_s=PATIENCE_S if error is None else 0.0)
 
-    def prepare(self, run: RunRecord, scenario: Scenario) -> Prepared:
+    def prepare(self, run: ModelRecord, scenario: Scenario) -> Prepared:
         prepared: Prepared = self._ask("prepare", run, scenario)
         return prepared
 
-    def warm_up(self, run: RunRecord, scenario: Scenario, seconds: float) -> int:
+    def warm_up(self, run: ModelRecord, scenario: Scenario, seconds: float) -> int:
         calls: int = self._ask("warm_up", run, scenario, seconds)
         return calls
 
-    def window(self, run: RunRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
+    def window(self, run: ModelRecord, scenario: Scenario, protocol: MeasuringProtocol) -> Window:
         window: Window = self._ask("window", run, scenario, protocol)
         return window
 

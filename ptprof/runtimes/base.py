@@ -13,6 +13,7 @@ from torch import Tensor
 from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.runtimes.device import resolve_device
 from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.noise import Noise
 
 StateShape = tuple[int, int, int, int]
 
@@ -61,34 +62,47 @@ class Runner(ABC):
     provider : what really runs, e.g. ``CPUExecutionProvider``
     metadata : what the file says about itself; None for a module and for a file that is not ptprof's
     state_shape : ``(h, C, X, Y)`` that the step takes; None where it does not say
+    takes_noise : whether the step samples its forecast, from noise ``(B, C, X, Y)``
+    nfe : how often it evaluates its network, where it samples its forecast and says so
     """
 
     runtime: ClassVar[str]
     provider: str
     metadata: Metadata | None = None
     state_shape: StateShape | None = None
+    takes_noise: bool = False
+    nfe: int | None = None
 
     def __init__(self, device: str) -> None:
         self.device = resolve_device(device)
 
     @abstractmethod
-    def bind(self, state: Tensor, steps: int | None = None) -> Query:
+    def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> Query:
         """One query on ``state`` ``(B, h, C, X, Y)``: one step, or a rollout of ``steps`` steps.
 
-        ``state`` is read at every call and never written; a contiguous one is not copied.
+        ``state`` is read at every call and never written; a contiguous one is not copied. Where the step
+        takes noise, every call draws it from seed 0, which makes drawing a part of the query as it is a part
+        of a deployment; ``noise`` that is given, ``(B, C, X, Y)`` or ``(B, L, C, X, Y)`` of a rollout, stays
+        on the device and costs nothing.
 
         Raises
         ------
-        UsageError : a state that the step does not take, or one that is not on the runner's device
+        UsageError : a state or noise that the step does not take, or that is not on the runner's device
         """
 
     @abstractmethod
-    def step(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: ``next`` ``(B, C, X, Y)``, and the window ``(B, h, C, X, Y)`` that follows ``state``."""
+    def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One step: ``next`` ``(B, C, X, Y)``, and the window ``(B, h, C, X, Y)`` that follows ``state``.
 
-    def rollout(self, state: Tensor, steps: int) -> Tensor:
-        """``steps`` steps from ``state``, each fed with those before: ``(B, L, C, X, Y)``."""
-        query = self.bind(state, steps)
+        Where the step takes noise, None draws that of seed 0; see `ptprof.runtimes.noise.draw`.
+        """
+
+    def rollout(self, state: Tensor, steps: int, noise: Tensor | None = None) -> Tensor:
+        """``steps`` steps from ``state``, each fed with those before: ``(B, L, C, X, Y)``.
+
+        Where the step takes noise it is ``(B, L, C, X, Y)``; None draws that of seed 0, fresh for every step.
+        """
+        query = self.bind(state, steps, noise)
         query()
         return query.result
 
@@ -123,6 +137,26 @@ class Runner(ABC):
         if steps is not None and steps < 1:
             raise UsageError(f"a rollout has 1 step or more, not {steps}")
         return state.contiguous()
+
+    def noise(self, state: Tensor, steps: int | None, given: Tensor | None) -> Noise:
+        """What each step of a query on ``state`` takes as noise; UsageError where ``given`` does not fit."""
+        if not self.takes_noise:
+            if given is not None:
+                raise UsageError("this step takes no noise: leave it out")
+            return Noise.none(steps)
+        if given is None:
+            return Noise.drawn(state, steps)
+        batch, _, *frame = state.shape
+        wanted = (batch, *frame) if steps is None else (batch, steps, *frame)
+        if tuple(given.shape) != wanted:
+            shape, takes = (", ".join(map(str, s)) for s in (given.shape, wanted))
+            raise UsageError(f"noise of shape ({shape}) does not fit: the query takes ({takes})")
+        if (given.dtype, given.device) != (state.dtype, state.device):
+            raise UsageError(
+                f"noise of {given.dtype} on {given.device} does not fit: the state is of {state.dtype} on"
+                f" {state.device}"
+            )
+        return Noise.given(given, steps)
 
 
 def closed(runtime: str) -> RuntimeUnavailable:

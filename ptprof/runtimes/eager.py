@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from ptprof.runtimes.allocator import keep_memory
 from ptprof.runtimes.base import Frames, Runner, StateShape, closed
+from ptprof.runtimes.noise import Noise
 
-Step = Callable[[Tensor], tuple[Tensor, Tensor]]
+Step = Callable[..., tuple[Tensor, Tensor]]
+"""Of a state, and of noise where it takes some."""
 
 
 class TorchRunner(Runner):
@@ -34,12 +36,15 @@ class TorchRunner(Runner):
             torch.backends.cuda.matmul.allow_tf32 = False
         self._step: Step | None = None
 
-    def bind(self, state: Tensor, steps: int | None = None) -> TorchQuery:
-        return TorchQuery(self._open_step(), self.checked(state, steps), steps)
+    def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> TorchQuery:
+        step, state = self._open_step(), self.checked(state, steps)
+        return TorchQuery(step, state, steps, self.noise(state, steps, noise))
 
-    def step(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        step, state = self._open_step(), self.checked(state)
+        drawn = self.noise(state, None, noise)
         with torch.inference_mode():
-            return self._open_step()(self.checked(state))
+            return step(state, *drawn.renew()[0])
 
     def close(self) -> None:
         self._step = None
@@ -53,16 +58,17 @@ class TorchRunner(Runner):
 class TorchQuery:
     """A query on torch; each step's state is copied into its frame, which is all that outlives a call."""
 
-    def __init__(self, step: Step, state: Tensor, steps: int | None) -> None:
+    def __init__(self, step: Step, state: Tensor, steps: int | None, noise: Noise) -> None:
         self._step = step
         self._state = state
+        self._noise = noise
         self._frames = Frames(state, steps)
 
     def __call__(self) -> None:
         state = self._state
         with torch.inference_mode():
-            for frame in self._frames:
-                following, state = self._step(state)
+            for frame, noise in zip(self._frames, self._noise.renew(), strict=True):
+                following, state = self._step(state, *noise)
                 frame.copy_(following)
 
     @property
@@ -78,4 +84,6 @@ class EagerRunner(TorchRunner):
     def __init__(self, module: nn.Module, *, device: str = "cpu", threads: int | None = None) -> None:
         super().__init__(device=device, threads=threads)
         self.state_shape: StateShape | None = getattr(module, "state_shape", None)
+        self.takes_noise = bool(getattr(module, "takes_noise", False))
+        self.nfe: int | None = getattr(module, "nfe", None)
         self._step = module.eval().to(self.device)

@@ -15,8 +15,9 @@ class Metadata(Value):
     """What is written into every exported file, so that it can be used without the study it came from.
 
     ``grid`` is the only one that the step takes; ``units`` are those of its input and output, by field;
-    ``statistics`` are what its normalisation subtracts and divides by. ``versions`` are those of the
-    libraries that wrote the file.
+    ``statistics`` are what its normalisation subtracts and divides by. ``sampler`` and ``nfe`` are the method
+    and the number of evaluations of a step that samples its forecast, None for the others. ``versions`` are
+    those of the libraries that wrote the file.
     """
 
     format: str = FORMAT
@@ -29,6 +30,8 @@ class Metadata(Value):
     units: dict[str, str]
     statistics: Statistics
     checkpoint_sha256: str
+    sampler: str | None = None
+    nfe: int | None = None
     versions: dict[str, str]
 
     @property
@@ -37,10 +40,10 @@ class Metadata(Value):
         return self.history, len(self.fields), *self.grid
 
     def properties(self) -> dict[str, str]:
-        """As ONNX holds it: text by name, JSON where the value is not text itself."""
+        """As ONNX holds it: text by name, JSON where the value is not text itself; nothing that is None."""
         return {
             name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in self.model_dump(mode="json").items()
+            for name, value in self.model_dump(mode="json", exclude_none=True).items()
         }
 
     @classmethod
@@ -53,7 +56,7 @@ class Metadata(Value):
         """
         if properties.get("format") != FORMAT:
             return None
-        text = {name for name, field in cls.model_fields.items() if field.annotation is str}
+        text = {name for name, field in cls.model_fields.items() if field.annotation in (str, str | None)}
         values: dict[str, Any] = {
             name: value if name in text else json.loads(value)
             for name, value in properties.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from ptprof.environment import cores
 from ptprof.errors import RuntimeUnavailable, StudyError
 from ptprof.runtimes.base import Frames, Runner, StateShape, closed
 from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.noise import NOISE, Noise
 
 INPUT = "state"
 OUTPUTS = ("next", "state_out")
@@ -35,7 +37,7 @@ _FAILED = (
 
 
 class OnnxRuntimeRunner(Runner):
-    """A step exported as an ``.onnx`` with the input ``state`` and the outputs ``next`` and ``state_out``.
+    """A step exported as an ``.onnx``: ``state``, and ``noise`` if it takes some, to ``next``, ``state_out``.
 
     Every query binds the session to the memory of torch tensors, so that nothing is copied; a rollout
     lets two windows take turns as input and output, and writes each state into its frame.
@@ -51,7 +53,7 @@ class OnnxRuntimeRunner(Runner):
         taken, given = [
             [tensor.name for tensor in side] for side in (session.get_inputs(), session.get_outputs())
         ]
-        if taken != [INPUT] or tuple(given) != OUTPUTS:
+        if taken not in ([INPUT], [INPUT, NOISE]) or tuple(given) != OUTPUTS:
             raise StudyError(
                 f"{path} is not a forecast step: it takes {', '.join(taken)} and gives {', '.join(given)}"
             )
@@ -66,16 +68,19 @@ class OnnxRuntimeRunner(Runner):
             raise StudyError(
                 f"{path} says that it takes {self.metadata.state_shape}, and takes {self.state_shape}"
             )
+        self.takes_noise = NOISE in taken
+        self.nfe = self.metadata.nfe if self.metadata is not None else None
         self.provider = session.get_providers()[0]
         self._session: ort.InferenceSession | None = session
 
-    def bind(self, state: Tensor, steps: int | None = None) -> OnnxRuntimeQuery:
+    def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> OnnxRuntimeQuery:
         if self._session is None:
             raise closed(self.runtime)
-        return OnnxRuntimeQuery(self._session, self.checked(state, steps), steps)
+        state = self.checked(state, steps)
+        return OnnxRuntimeQuery(self._session, state, steps, self.noise(state, steps, noise))
 
-    def step(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        query = self.bind(state)
+    def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        query = self.bind(state, noise=noise)
         query()
         return query.result, query.state_out
 
@@ -86,20 +91,22 @@ class OnnxRuntimeRunner(Runner):
 class OnnxRuntimeQuery:
     """A query on ONNX Runtime: one binding per step, made once, over buffers that stay where they are."""
 
-    def __init__(self, session: ort.InferenceSession, state: Tensor, steps: int | None) -> None:
+    def __init__(self, session: ort.InferenceSession, state: Tensor, steps: int | None, noise: Noise) -> None:
         self._session = session
+        self._noise = noise
         self._frames = Frames(state, steps)
         self._windows = [torch.empty_like(state) for _ in range(min(steps or 1, 2))]
         self._state = state
         self._bindings = []
         source = state
-        for index, frame in enumerate(self._frames):
+        for index, (frame, extra) in enumerate(zip(self._frames, noise.arguments, strict=True)):
             target = self._windows[index % 2]
-            self._bindings.append(_binding(session, source, frame, target))
+            self._bindings.append(_binding(session, (source, *extra), (frame, target)))
             source = target
         self.state_out = source
 
     def __call__(self) -> None:
+        self._noise.renew()
         if self._state.is_cuda:
             # The session has a stream of its own, and its inputs may still be on their way on torch's.
             torch.cuda.current_stream(self._state.device).synchronize()
@@ -165,10 +172,11 @@ def _unavailable(provider: str) -> RuntimeUnavailable:
     )
 
 
-def _binding(session: ort.InferenceSession, state: Tensor, frame: Tensor, state_out: Tensor) -> Any:
+def _binding(session: ort.InferenceSession, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Any:
     binding = session.io_binding()
-    kind, index = state.device.type, state.device.index or 0
-    binding.bind_input(INPUT, kind, index, np.float32, tuple(state.shape), state.data_ptr())
-    for name, tensor in zip(OUTPUTS, (frame, state_out), strict=True):
+    kind, index = inputs[0].device.type, inputs[0].device.index or 0
+    for name, tensor in zip((INPUT, NOISE), inputs, strict=False):
+        binding.bind_input(name, kind, index, np.float32, tuple(tensor.shape), tensor.data_ptr())
+    for name, tensor in zip(OUTPUTS, outputs, strict=True):
         binding.bind_output(name, kind, index, np.float32, tuple(tensor.shape), tensor.data_ptr())
     return binding

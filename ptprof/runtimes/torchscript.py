@@ -14,6 +14,7 @@ import torch
 from ptprof.errors import StudyError
 from ptprof.runtimes.eager import TorchRunner
 from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.noise import NOISE
 
 METADATA_FILE = "ptprof.json"
 
@@ -32,10 +33,12 @@ class TorchScriptRunner(TorchRunner):
             with without_deprecation():
                 module = torch.jit.load(path, map_location=self.device, _extra_files=extra)  # type: ignore[no-untyped-call]
                 self._step = module.eval()
+            self.takes_noise = NOISE in [argument.name for argument in module.forward.schema.arguments]
             self.metadata = Metadata.from_properties(json.loads(extra[METADATA_FILE] or "{}"))
-        except (RuntimeError, ValueError) as error:
+        except (AttributeError, RuntimeError, ValueError) as error:
             raise StudyError(f"{path} is cut or not a TorchScript file of a forecast step") from error
         self.state_shape = self.metadata.state_shape if self.metadata else None
+        self.nfe = self.metadata.nfe if self.metadata else None
 
 
 @contextmanager

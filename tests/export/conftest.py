@@ -17,6 +17,8 @@ from ptprof.export.torchscript import write_torchscript
 from ptprof.records import Statistics
 from ptprof.runtimes import Runner, open_runner
 from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.noise import draw
+from ptprof.train.forecaster import forecaster
 from ptprof.train.models import build
 from ptprof.train.models.spectral import freeze
 from ptprof.train.recipe import ModelRecipe, Recipe, load_recipe
@@ -38,6 +40,10 @@ class Exported:
     metadata: Metadata
     folder: Path
 
+    def inputs(self, state: Tensor) -> tuple[Tensor, ...]:
+        """What the step takes for ``state`` ``(B, h, C, X, Y)``."""
+        return (state, draw(3, *state[:, 0].shape)) if self.step.takes_noise else (state,)
+
     def open(self, runtime: str) -> Runner:
         source = {
             "eager": self.step,
@@ -48,12 +54,17 @@ class Exported:
 
 
 def recipe() -> Recipe:
-    """The quick recipe with one ConvNeXt block per stage, since the exporter's time goes by the layers."""
+    """The quick recipe with one ConvNeXt block per stage and two evaluations of flow matching's network.
+
+    The exporter's time goes by the layers.
+    """
     quick = load_recipe("quick")
     models = dict(quick.models)
     for name in ("unet-cn", "unet-cn-cp"):
         settings = models[name].settings | {"blocks_per_stage": 1}
         models[name] = ModelRecipe(learning_rate=models[name].learning_rate, settings=settings)
+    settings = models["flow-matching"].settings | {"nfe": 2}
+    models["flow-matching"] = ModelRecipe(learning_rate=5e-4, settings=settings)
     return quick.model_copy(update={"models": models})
 
 
@@ -74,7 +85,7 @@ def trained_like(name: str) -> nn.Module:
                 parameter.fill_(0.3)
             elif parameter.is_complex() and "factors" not in parameter_name:
                 parameter.mul_(10)
-        std, mean = torch.std_mean(model(standardised(smooth_states(2))), dim=(0, 2, 3))
+        std, mean = torch.std_mean(forecaster(model)(standardised(smooth_states(2))), dim=(0, 2, 3))
         kinds = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
         convolutions = (part for part in model.modules() if isinstance(part, kinds))
         *_, last = (part for part in convolutions if part.out_channels == len(FIELDS))
@@ -149,7 +160,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         trained = trained_like(name)
         lowered = lower(name, trained)
         step = DeployableStep(freeze(lowered, GRID), STATISTICS, HISTORY, GRID).eval()
-        result = Exported(trained, lowered, step, make_metadata(name), root / name)
+        said = {} if step.sampler is None else {"sampler": step.sampler.name, "nfe": step.sampler.nfe}
+        metadata = make_metadata(name).model_copy(update=said)
+        result = Exported(trained, lowered, step, metadata, root / name)
         result.folder.mkdir()
         write_onnx(result.step, result.metadata, result.folder / "model.onnx")
         write_torchscript(result.step, result.metadata, result.folder / "model.pt")

@@ -16,10 +16,10 @@ from ptprof.export import DeployableStep
 from ptprof.export.onnx import OPSET, check, write_onnx
 from ptprof.runtimes import open_runner
 from ptprof.runtimes.metadata import Metadata
-from ptprof.train.recipe import FORECASTERS
+from ptprof.train.recipe import DEPLOYABLE
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", DEPLOYABLE)
 def test_a_graph_is_standard_and_real(name, exported):
     model = onnx.load(exported(name).folder / "model.onnx")
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
@@ -31,7 +31,7 @@ def test_a_graph_is_standard_and_real(name, exported):
     assert kinds <= {TensorProto.FLOAT, TensorProto.INT64}
 
 
-@pytest.mark.parametrize("name", ["unet", "unet-cp", "unet-cn", "unet-cn-cp"])
+@pytest.mark.parametrize("name", ["unet", "unet-cp", "unet-cn", "unet-cn-cp", "flow-matching"])
 def test_a_u_net_computes_nothing_with_shapes(name, exported):
     """A GPU leaves that to the CPU, and waits for it."""
     model = onnx.load(exported(name).folder / "model.onnx")
@@ -44,18 +44,29 @@ def test_a_u_net_computes_nothing_with_shapes(name, exported):
     }
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", DEPLOYABLE)
 def test_only_the_batch_is_free(name, exported):
     graph = onnx.load(exported(name).folder / "model.onnx").graph
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in [*graph.input, *graph.output]
     }
-    assert shapes == {
+    noise = {"noise": ["batch", 4, 48, 96]} if name == "flow-matching" else {}
+    assert shapes == noise | {
         "state": ["batch", 4, 4, 48, 96],
         "next": ["batch", 4, 48, 96],
         "state_out": ["batch", 4, 4, 48, 96],
     }
+
+
+def test_the_weights_of_a_network_that_is_evaluated_twice_are_in_the_file_once(exported):
+    model = exported("flow-matching")
+    graph = onnx.load(model.folder / "model.onnx").graph
+    weights = sum(parameter.numel() for parameter in model.trained.parameters())
+    assert 0.99 * weights < sum(np.prod(tensor.dims) for tensor in graph.initializer) < 1.01 * weights
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 2 * 18
+    assert len({node.input[1] for node in convolutions}) == 18
 
 
 def test_a_file_holds_no_path_of_the_machine_that_wrote_it(exported):
@@ -72,15 +83,16 @@ def test_metadata_come_back_as_they_were_written(exported):
     assert Metadata.from_properties(properties) == model.metadata
 
 
-@pytest.mark.parametrize("name", ["fno", "ufno", "unet-cp"])
+@pytest.mark.parametrize("name", ["fno", "ufno", "unet-cp", "flow-matching"])
 def test_the_reference_evaluator_of_onnx_agrees(name, exported, states, tmp_path):
     """A second engine, written in NumPy by others: what both give is in the file and not in one of them."""
     model = exported(name)
-    state = states(1)
+    inputs = model.inputs(states(1))
     proto = onnx.load(model.folder / "model.onnx")
-    following, state_out = ReferenceEvaluator(proto).run(None, {"state": state.numpy()})
+    given = {name: value.numpy() for name, value in zip(("state", "noise"), inputs, strict=False)}
+    following, state_out = ReferenceEvaluator(proto).run(None, given)
     with torch.inference_mode():
-        expected, expected_out = model.step(state)
+        expected, expected_out = model.step(*inputs)
     std = np.reshape(model.metadata.statistics.std, (4, 1, 1))
     np.testing.assert_allclose(following / std, expected.numpy() / std, rtol=1e-5, atol=2e-5)
     np.testing.assert_array_equal(state_out[:, :-1], expected_out[:, :-1].numpy())

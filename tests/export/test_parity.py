@@ -11,7 +11,7 @@ from ptprof.errors import ParityError
 from ptprof.export import DeployableStep, parity
 from ptprof.records import Statistics
 from ptprof.runtimes import open_runner
-from ptprof.train.recipe import FORECASTERS
+from ptprof.train.recipe import DEPLOYABLE
 
 STATISTICS = Statistics(fields=("a", "b"), mean=(10.0, 0.0), std=(2.0, 0.5))
 
@@ -31,8 +31,8 @@ def references(exported, states):
 
 
 @pytest.mark.parametrize("runtime", ["eager", "torchscript", "onnxruntime"])
-@pytest.mark.parametrize("name", FORECASTERS)
-def test_the_seven_pass_the_gate_against_neuraloperator_s_own_forward(name, runtime, exported, references):
+@pytest.mark.parametrize("name", DEPLOYABLE)
+def test_all_pass_the_gate_against_what_was_trained(name, runtime, exported, references):
     with exported(name).open(runtime) as runner:
         measured = references(name).compare(runner)
     parity.gate(measured)
@@ -95,6 +95,22 @@ def perturbed(model, change):
             return change(*model.step(state))
 
     return open_runner("eager", Perturbed())
+
+
+def test_a_step_that_takes_its_noise_for_another_does_not_pass(exported, references):
+    model = exported("flow-matching")
+    assert references("flow-matching").noise.shape == (3, 10, 4, 48, 96)
+
+    class Still(torch.nn.Module):
+        state_shape, takes_noise = model.step.state_shape, True
+
+        def forward(self, state, noise):
+            return model.step(state, torch.zeros_like(noise))
+
+    measured = references("flow-matching").compare(open_runner("eager", Still()))
+    assert measured.one_step > 1e-2
+    with pytest.raises(ParityError, match="against float64"):
+        parity.gate(measured)
 
 
 @pytest.mark.parametrize("error", [3e-5, 1e-3])

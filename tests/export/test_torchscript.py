@@ -12,7 +12,7 @@ from ptprof.errors import ExportError
 from ptprof.export import DeployableStep
 from ptprof.export.torchscript import write_torchscript
 from ptprof.runtimes.torchscript import without_deprecation
-from ptprof.train.recipe import FORECASTERS
+from ptprof.train.recipe import DEPLOYABLE
 
 
 def load(path):
@@ -20,7 +20,7 @@ def load(path):
         return torch.jit.load(path)
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", DEPLOYABLE)
 def test_a_file_is_frozen_and_real(name, exported):
     module = load(exported(name).folder / "model.pt")
     assert not list(module.parameters())
@@ -32,14 +32,14 @@ def test_a_file_is_frozen_and_real(name, exported):
     assert "batch_norm" not in graph
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", DEPLOYABLE)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_batch_of_another_size_than_was_traced(name, batch, exported, states):
     model = exported(name)
-    state = states(batch, seed=batch)
+    inputs = model.inputs(states(batch, seed=batch))
     with torch.inference_mode():
-        expected = model.step(state)
-        given = load(model.folder / "model.pt")(state)
+        expected = model.step(*inputs)
+        given = load(model.folder / "model.pt")(*inputs)
     for value, reference in zip(given, expected, strict=True):
         torch.testing.assert_close(value, reference, rtol=1e-4, atol=2e-5)
 

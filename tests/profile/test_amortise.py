@@ -124,6 +124,7 @@ def test_the_json_document(paper: AmortiseReport) -> None:
         "batch",
         "source",
         "training_source",
+        "projected",
         "components",
         "training_g",
         "per_query_g",

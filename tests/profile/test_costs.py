@@ -13,7 +13,7 @@ from ptprof.errors import PtprofError, StudyError, UsageError
 from ptprof.profile.amortise import AmortiseReport, ModelReport
 from ptprof.profile.costs import amortise_study, amortise_table
 from ptprof.profile.paper import TABLE2
-from ptprof.records import Energy, EnergyBreakdown, Measurement, Record, RunRecord, Window
+from ptprof.records import Energy, EnergyBreakdown, EstimateRecord, Measurement, Record, RunRecord, Window
 from ptprof.study import Study, write_record
 
 Make = Callable[..., Any]
@@ -33,6 +33,8 @@ def add(study: Study) -> Callable[..., None]:
         for record in records:
             if isinstance(record, RunRecord):
                 write_record(study.run_folder(record.run) / "run.json", record)
+            elif isinstance(record, EstimateRecord):
+                write_record(study.run_folder(record.run) / "estimate.json", record)
             elif isinstance(record, Measurement):
                 study.add_measurement(record)
 
@@ -238,6 +240,111 @@ def test_a_training_of_unknown_energy_is_left_out(
     report = amortise_study(study, [1.0])
     assert [m.model for m in report.models] == ["fno"]
     assert any("Left out: unet" in note for note in report.costs.notes)
+
+
+PROJECTED = {"source": "projected", "projected_from": "modelled"}
+ESTIMATE = "fno-quick-s0-estimate"
+
+
+@pytest.fixture
+def estimated(add: Make, make_run: Make, make_estimate: Make, make_measurement: Make, cpu: Make) -> None:
+    """unet is trained and fno is not."""
+    add(make_run("unet", cpu(1000.0)), make_estimate("fno", cpu(100.0, **PROJECTED)))
+    add(make_measurement("unet", cpu(1.0)), make_measurement("fno", cpu(3.0), run=ESTIMATE))
+
+
+@pytest.mark.usefixtures("estimated")
+def test_a_projected_training_is_amortised_and_says_what_it_is(study: Study) -> None:
+    report = amortise_study(study, [1e3], intensity_g_per_kwh=3.6e6)
+    unet, fno = report.models
+    assert (unet.training_source, unet.projected) == ("modelled", None)
+    assert (fno.training_source, fno.source, fno.training_g.value) == ("projected", "modelled", 100.0)
+    assert fno.projected is not None
+    assert fno.projected.model_dump() == {
+        "epochs": 10,
+        "steps": 57,
+        "half_width": 0.0184,
+        "converged": True,
+        "source": "modelled",
+        "synthetic_data": True,
+    }
+    # The gain of the CPU's model is one error, projected or not.
+    (pair,) = report.break_even
+    assert (pair.queries, pair.low, pair.high) == pytest.approx((450, 450, 450))
+
+
+def test_a_projection_is_no_better_than_the_weakest_that_it_was_made_from(
+    study: Study, add: Make, make_estimate: Make, make_measurement: Make, make_energy: Make
+) -> None:
+    parts = gpu_and_cpu(make_energy, 900.0, 100.0)
+    projected = EnergyBreakdown(
+        **{
+            c: e.model_copy(update={"source": "projected", "projected_from": e.source})
+            for c, e in parts.present.items()
+        }
+    )
+    asked = gpu_and_cpu(make_energy, 2.0, 1.0)
+    add(make_estimate("fno", projected, device="cuda:0"))
+    add(make_measurement("fno", asked, device="cuda:0", run=ESTIMATE))
+    (fno,) = amortise_study(study, [1.0], intensity_g_per_kwh=3.6e6).models
+    assert fno.training_source == "projected"
+    assert fno.projected is not None
+    assert fno.projected.source == "modelled"
+    assert fno.training_g.high == pytest.approx(1000 + stats.quadrature([45, 50]))
+
+
+@pytest.mark.usefixtures("estimated")
+@pytest.mark.parametrize("created", ["2025-12-31", "2026-01-02"])
+def test_a_finished_training_takes_the_place_of_its_estimate(
+    study: Study, add: Make, make_run: Make, make_measurement: Make, cpu: Make, created: str
+) -> None:
+    add(make_run("fno", cpu(200.0), created=created), make_measurement("fno", cpu(4.0)))
+    fno = model(amortise_study(study, [1.0], intensity_g_per_kwh=3.6e6), "fno")
+    assert (fno.training_g.value, fno.per_query_g.value, fno.projected) == (200.0, 4.0, None)
+    with pytest.raises(UsageError, match="did you mean"):
+        amortise_study(study, [1.0], run="fno-quick-s0-estimat")
+    named = model(amortise_study(study, [1.0], intensity_g_per_kwh=3.6e6, run=ESTIMATE), "fno")
+    assert (named.training_g.value, named.per_query_g.value) == (100.0, 3.0)
+    assert named.projected is not None
+
+
+@pytest.mark.usefixtures("two")
+def test_recipes_are_not_mixed(
+    study: Study, add: Make, make_estimate: Make, make_measurement: Make, cpu: Make
+) -> None:
+    """On the same grid too: what a narrow and what a wide network cost are two questions."""
+    names = {name: f"{name}-paper-s0-estimate" for name in ("unet", "fno")}
+    paper = {
+        name: make_estimate(name, cpu(1e6, **PROJECTED), recipe="paper", run=run)
+        for name, run in names.items()
+    }
+    add(paper["fno"], make_measurement("fno", cpu(50.0), run=names["fno"]))
+    with pytest.raises(
+        StudyError, match=r"unet-quick-s0 is of recipe quick and fno-paper-s0-estimate .*--recipe"
+    ):
+        amortise_study(study, [1.0])
+    quick = amortise_study(study, [1.0], recipe="quick", intensity_g_per_kwh=3.6e6)
+    assert [m.training_g.value for m in quick.models] == [1000.0, 100.0]
+    for asked in ({"recipe": "paper"}, {"run": names["fno"]}, {"models": ["fno"]}):
+        (fno,) = amortise_study(study, [1.0], intensity_g_per_kwh=3.6e6, **asked).models
+        assert fno.training_g.value == 1e6
+    add(paper["unet"], make_measurement("unet", cpu(40.0), run=names["unet"]))
+    newest = amortise_study(study, [1.0], intensity_g_per_kwh=3.6e6)
+    assert [m.training_g.value for m in newest.models] == [1e6, 1e6]
+    with pytest.raises(UsageError, match="did you mean 'paper'"):
+        amortise_study(study, [1.0], recipe="papr")
+    with pytest.raises(
+        StudyError, match=r"no trained tfno of recipe paper: .*ptprof train tfno --recipe paper"
+    ):
+        amortise_study(study, [1.0], recipe="paper", models=["tfno"])
+
+
+def test_an_estimate_that_is_not_measured_says_what_to_do(
+    study: Study, add: Make, make_estimate: Make, cpu: Make
+) -> None:
+    add(make_estimate("fno", cpu(100.0, **PROJECTED)))
+    with pytest.raises(StudyError, match="ptprof profile"):
+        amortise_study(study, [1.0])
 
 
 def test_nothing_trained_and_nothing_measured(study: Study, add: Make, make_run: Make, cpu: Make) -> None:

@@ -119,3 +119,14 @@ def test_metadata_survive_as_text(metadata):
     assert Metadata.from_properties(properties | {"added": "by a tool"}) == metadata
     with pytest.raises(ValueError, match="grid"):
         Metadata.from_properties({k: v for k, v in properties.items() if k != "grid"})
+
+
+def test_a_torchscript_file_without_a_step(tmp_path):
+    class Other(nn.Module):
+        @torch.jit.export
+        def other(self, x: torch.Tensor):
+            return x
+
+    with without_deprecation():
+        torch.jit.script(Other()).save(tmp_path / "model.pt")
+    assert "not a TorchScript file of a forecast step" in refused("torchscript", tmp_path / "model.pt")
