@@ -7,19 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ptprof.serve.app import create_app as create_app
+    from ptprof.serve.batching import Batching as Batching
+    from ptprof.serve.batching import batch_sizes as batch_sizes
+    from ptprof.serve.ledger import open_ledger as open_ledger
     from ptprof.serve.limits import Limits as Limits
-    from ptprof.serve.loading import load_models as load_models
+    from ptprof.serve.loading import find_models as find_models
     from ptprof.serve.model import ServedModel as ServedModel
+    from ptprof.serve.price import Price as Price
     from ptprof.serve.server import serve as serve
+    from ptprof.serve.study import Service as Service
+    from ptprof.serve.study import serve_study as serve_study
 
 _HOMES = {
+    "Batching": "batching",
     "Limits": "limits",
+    "Price": "price",
     "ServedModel": "model",
+    "Service": "study",
+    "batch_sizes": "batching",
     "create_app": "app",
-    "load_models": "loading",
+    "find_models": "loading",
+    "open_ledger": "ledger",
     "serve": "server",
+    "serve_study": "study",
 }
-__all__ = ["Limits", "ServedModel", "create_app", "load_models", "serve"]
+__all__ = [
+    "Batching",
+    "Limits",
+    "Price",
+    "ServedModel",
+    "Service",
+    "batch_sizes",
+    "create_app",
+    "find_models",
+    "open_ledger",
+    "serve",
+    "serve_study",
+]
 
 
 def __getattr__(name: str) -> Any:

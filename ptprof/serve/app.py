@@ -3,61 +3,95 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from ptprof import __version__
-from ptprof.errors import ProtocolError, unknown
-from ptprof.serve.body import header_length, read_body
-from ptprof.serve.counters import Counters
+from ptprof.errors import ProtocolError
+from ptprof.serve.batching import Batching
 from ptprof.serve.drain import Drain
-from ptprof.serve.forecast import Forecast, forecast
+from ptprof.serve.endpoints import Endpoints
+from ptprof.serve.guard import Guard
+from ptprof.serve.ledger import Ledger
 from ptprof.serve.limits import Limits
-from ptprof.serve.model import VERSION, ServedModel, config, metadata
-from ptprof.serve.query import Query, parse
-from ptprof.serve.response import (
-    InferResponse,
-    JSONResponse,
-    coding_wanted,
-    infer_response,
-    refusal,
-)
+from ptprof.serve.model import Source
+from ptprof.serve.page import Page
+from ptprof.serve.price import Price
+from ptprof.serve.repository import Repository
+from ptprof.serve.response import refusal
+from ptprof.serve.served import Served
+from ptprof.serve.telemetry import Telemetry
 from ptprof.serve.worker import Worker
 
-# What works, by the names of the protocol's extensions.
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 
+def create_app(
+    models: Mapping[str, Source],
+    *,
+    limits: Limits | None = None,
+    batching: Batching | None = None,
+    memory_bytes: int | None = None,
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    price: Price | None = None,
+    served: Served | None = None,
+    page: Page | None = None,
+) -> Starlette:
+    """The app that serves ``models`` by their names; they are opened here, each once.
 
-def create_app(models: Mapping[str, ServedModel], *, limits: Limits | None = None) -> Starlette:
-    """The app that serves ``models`` by their names.
+    It may run under any ASGI server or inside another app. When its lifespan ends it finishes the steps that
+    run, and closes what it opened.
 
-    It may run under any ASGI server or inside another app. When its lifespan ends, it finishes what runs;
-    the runners stay open, for who opened them to close.
+    Parameters
+    ----------
+    memory_bytes : of the weights that may be in memory at once; None: no limit
+    token : what clients have to send as bearer token; None: nothing
+    ledger : what the machine's energy is read from; None: answers tell no energy
+    served : the running total of the study; None: none is kept
+    page : what the page at ``/`` shows beside the models; None: there is no page
+
+    Raises
+    ------
+    PtprofError : a model that cannot be opened, in words
     """
-    service = Service(models, limits or Limits())
+    limits, batching, ledger = limits or Limits(), batching or Batching(), ledger or Ledger()
+
+    def start(name: str, source: Source) -> Worker:
+        return Worker(
+            name,
+            source,
+            batching=batching,
+            max_queue=limits.max_queue,
+            ledger=ledger,
+            called=lambda call: telemetry.called(name, call),
+        )
+
+    repository = Repository(models, start=start, memory_bytes=memory_bytes)
+    telemetry = Telemetry(models, repository.loaded, ledger=ledger, price=price or Price(), served=served)
+    repository.load_all()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(served.keep()) if served is not None else None
         yield
-        await asyncio.to_thread(service.close)
+        await asyncio.to_thread(repository.close)
+        if served is not None and keeping is not None:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+            await asyncio.to_thread(served.write)
 
+    endpoints = Endpoints(repository, telemetry, limits, batching, page)
     app = Starlette(
-        routes=service.routes(),
+        routes=endpoints.routes(),
         middleware=[
-            Middleware(
-                Drain,
-                max_bytes=2 * service.limits.max_request_bytes,
-                max_seconds=service.limits.idle_timeout_s,
-            )
+            Middleware(Drain, max_bytes=2 * limits.max_request_bytes, max_seconds=limits.idle_timeout_s),
+            Middleware(Guard, token=token),
         ],
         exception_handlers={
             ProtocolError: _refuse,
@@ -69,106 +103,6 @@ def create_app(models: Mapping[str, ServedModel], *, limits: Limits | None = Non
     )
     app.router.redirect_slashes = False
     return app
-
-
-class Service:
-    """The endpoints, with the models, their workers and their counters."""
-
-    def __init__(self, models: Mapping[str, ServedModel], limits: Limits) -> None:
-        self.limits = limits
-        self._models = dict(models)
-        self._workers = {name: Worker(name, limits.max_queue) for name in models}
-        self._counters = {name: Counters() for name in models}
-
-    def close(self) -> None:
-        """Finish what runs, and stop the workers."""
-        for worker in self._workers.values():
-            worker.close()
-
-    def routes(self) -> list[Route]:
-        one, version = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
-        routes = [
-            Route("/v2/health/live", self.well),
-            Route("/v2/health/ready", self.well),
-            Route("/v2", self.server_metadata),
-            Route("/v2/models/stats", self.statistics),
-            Route("/v2/repository/index", self.repository_index, methods=["POST"]),
-        ]
-        for model in (version, one):
-            routes += [
-                Route(model, self.model_metadata),
-                Route(f"{model}/ready", self.model_ready),
-                Route(f"{model}/config", self.model_config),
-                Route(f"{model}/stats", self.statistics),
-                Route(f"{model}/infer", self.infer, methods=["POST"]),
-            ]
-        return routes
-
-    async def well(self, _: Request) -> Response:
-        """The models are loaded before the server starts: whoever gets an answer may ask them."""
-        return Response()
-
-    async def server_metadata(self, _: Request) -> Response:
-        return JSONResponse({"name": "ptprof", "version": __version__, "extensions": EXTENSIONS})
-
-    async def model_ready(self, request: Request) -> Response:
-        self._model(request)
-        return Response()
-
-    async def model_metadata(self, request: Request) -> Response:
-        name, model = self._model(request)
-        return JSONResponse(metadata(name, model))
-
-    async def model_config(self, request: Request) -> Response:
-        name, model = self._model(request)
-        return JSONResponse(config(name, model, self.limits))
-
-    async def statistics(self, request: Request) -> Response:
-        names = [self._model(request)[0]] if "name" in request.path_params else list(self._models)
-        return JSONResponse({"model_stats": [self._counters[name].document(name) for name in names]})
-
-    async def repository_index(self, _: Request) -> Response:
-        return JSONResponse(
-            [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in self._models]
-        )
-
-    async def infer(self, request: Request) -> InferResponse:
-        """A forecast from the state in the request's body."""
-        arrived = time.perf_counter_ns()
-        name, model = self._model(request)
-        worker, counters = self._workers[name], self._counters[name]
-        answered = False
-        try:
-            with worker.place():
-                query = await self._query(request, model)
-                queued = time.perf_counter_ns()
-                done: Forecast = await worker.run(partial(forecast, model.runner, query), request.receive)
-            coding = coding_wanted(request.headers.get("accept-encoding"))
-            response = await infer_response(name, query, done.outputs, coding)
-            answered = True
-        finally:
-            total = time.perf_counter_ns() - arrived
-            if answered:
-                counters.served(
-                    done, batch=len(query.state), queue_ns=done.started_ns - queued, total_ns=total
-                )
-            else:
-                counters.refused(total)
-        return response
-
-    async def _query(self, request: Request, model: ServedModel) -> Query:
-        length = header_length(request.headers)
-        body = await read_body(request.receive, request.headers, self.limits, ahead=length or 0)
-        return parse(body, length, model, self.limits)
-
-    def _model(self, request: Request) -> tuple[str, ServedModel]:
-        """The model that the path names; ProtocolError 404 where there is none, or not that version."""
-        name, version = request.path_params["name"], request.path_params.get("version", VERSION)
-        if name not in self._models:
-            raise ProtocolError(str(unknown("model", name[:100], self._models)), 404)
-        if version != VERSION:
-            raise ProtocolError(f"model {name!r} has no version {version[:100]!r}: it has {VERSION!r}", 404)
-        return name, self._models[name]
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

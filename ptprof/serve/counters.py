@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptprof.serve.forecast import Forecast
+from ptprof.serve.forecast import Timing
 from ptprof.serve.model import VERSION
 
 
@@ -34,10 +35,10 @@ class Compute:
     infer: Tally = field(default_factory=Tally)
     output: Tally = field(default_factory=Tally)
 
-    def add(self, forecast: Forecast) -> None:
-        self.input.add(forecast.input_ns)
-        self.infer.add(forecast.infer_ns)
-        self.output.add(forecast.output_ns)
+    def add(self, timing: Timing) -> None:
+        self.input.add(timing.input)
+        self.infer.add(timing.infer)
+        self.output.add(timing.output)
 
     def document(self) -> dict[str, dict[str, int]]:
         return {
@@ -49,47 +50,58 @@ class Compute:
 
 @dataclass
 class Counters:
-    """The inference requests of one model since the server began; used from the event loop alone."""
+    """The inference requests of one model since the server began; used from several threads."""
 
     states: int = 0
+    executions: int = 0
     last_ms: int = 0
     success: Tally = field(default_factory=Tally)
     fail: Tally = field(default_factory=Tally)
     queue: Tally = field(default_factory=Tally)
     compute: Compute = field(default_factory=Compute)
     batches: defaultdict[int, Compute] = field(default_factory=lambda: defaultdict(Compute))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def served(self, forecast: Forecast, *, batch: int, queue_ns: int, total_ns: int) -> None:
+    def called(self, states: int, timing: Timing) -> None:
+        """Count a call of the model: a step of ``states`` states."""
+        with self._lock:
+            self.executions += 1
+            self.batches[states].add(timing)
+
+    def served(self, states: int, timing: Timing, total_ns: int) -> None:
         """Count a request that was answered."""
-        self.states += batch
-        self.last_ms = time.time_ns() // 1_000_000
-        self.success.add(total_ns)
-        self.queue.add(queue_ns)
-        self.compute.add(forecast)
-        self.batches[batch].add(forecast)
+        with self._lock:
+            self.states += states
+            self.last_ms = time.time_ns() // 1_000_000
+            self.success.add(total_ns)
+            self.queue.add(timing.queue)
+            self.compute.add(timing)
 
     def refused(self, total_ns: int) -> None:
         """Count a request that was not answered with a forecast."""
-        self.fail.add(total_ns)
+        with self._lock:
+            self.fail.add(total_ns)
 
     def document(self, name: str) -> dict[str, Any]:
         """One entry of ``model_stats``."""
         none = Tally().document()
-        return {
-            "name": name,
-            "version": VERSION,
-            "last_inference": self.last_ms,
-            "inference_count": self.states,
-            "execution_count": self.success.count,
-            "inference_stats": {
-                "success": self.success.document(),
-                "fail": self.fail.document(),
-                "queue": self.queue.document(),
-                **self.compute.document(),
-                "cache_hit": none,
-                "cache_miss": none,
-            },
-            "batch_stats": [
-                {"batch_size": size, **compute.document()} for size, compute in sorted(self.batches.items())
-            ],
-        }
+        with self._lock:
+            return {
+                "name": name,
+                "version": VERSION,
+                "last_inference": self.last_ms,
+                "inference_count": self.states,
+                "execution_count": self.executions,
+                "inference_stats": {
+                    "success": self.success.document(),
+                    "fail": self.fail.document(),
+                    "queue": self.queue.document(),
+                    **self.compute.document(),
+                    "cache_hit": none,
+                    "cache_miss": none,
+                },
+                "batch_stats": [
+                    {"batch_size": size, **compute.document()}
+                    for size, compute in sorted(self.batches.items())
+                ],
+            }

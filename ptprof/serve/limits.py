@@ -16,18 +16,22 @@ class Limits:
     Attributes
     ----------
     max_request_bytes : of a request's body as it comes, and again once it is decompressed; Triton's default
-    max_response_bytes : of the tensors of one response; a value in JSON counts 16 bytes
-    max_queue : requests per model that may wait, the one that runs not counted
-    idle_timeout_s : silence in the middle of a request's body before it is given up
+    max_response_bytes : of the tensors of one response that is not streamed; a value in JSON counts 16 bytes
+    max_rollout_steps : of one request, streamed or not
+    max_queue : requests per model that may wait, those that run not counted
+    idle_timeout_s : silence of a client, in the middle of what it sends or is sent, before it is given up
+    allow_nonfinite : let NaN and infinity in an input through to the model
     """
 
     max_request_bytes: int = 64 * MIB
     max_response_bytes: int = 256 * MIB
+    max_rollout_steps: int = 10_000
     max_queue: int = 16
     idle_timeout_s: float = 30.0
+    allow_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0:
+            if not isinstance(value, bool) and not value > 0:
                 raise UsageError(f"{field.name} must be greater than 0, and is {value}")

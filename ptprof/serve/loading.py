@@ -1,48 +1,90 @@
-"""A study's models, opened to be served."""
+"""A study's models, found to be served."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 
-from ptprof.errors import StudyError, UsageError, unknown
+from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
 from ptprof.export import deployable, open_artifact
 from ptprof.records import RunRecord
 from ptprof.runtimes import RUNTIMES, Runner, open_runner
-from ptprof.serve.model import ServedModel
+from ptprof.serve.model import VALUE_BYTES, ServedModel
 from ptprof.study import Study
-from ptprof.train.recipe import FORECASTERS
+from ptprof.train.recipe import DEPLOYABLE
 
 _FORMATS = {"onnxruntime": "onnx", "torchscript": "torchscript"}
 
 
-def load_models(
-    study: Study, names: Sequence[str] | None = None, *, runtime: str = "onnxruntime", device: str = "cpu"
-) -> dict[str, ServedModel]:
-    """The newest run of each model, by the model's name; no names: every model that can be served.
+@dataclass(frozen=True)
+class StudyModel:
+    """The newest run of ``model``, whichever that is when it is opened; a `Source`.
 
     A file is opened only once it is proven to be the one that was exported: TorchScript can run code.
+    """
+
+    study: Study
+    model: str
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the exported file; of the weights in fp32 where there is none."""
+        run = self.study.run(self.model)
+        if self.runtime == "eager":
+            return VALUE_BYTES * run.parameters
+        record = self.study.artifact(run.run)
+        files = record.files if record is not None else ()
+        return max((f.size_bytes for f in files if f.format == _FORMATS[self.runtime]), default=0)
+
+    def open(self) -> ServedModel:
+        """Open it.
+
+        Raises
+        ------
+        StudyError : a run that was not exported, a file that is gone, cut, or not what was exported
+        RuntimeUnavailable : a device or an execution provider that is not here
+        """
+        try:
+            run = self.study.run(self.model)
+            runner = self._runner(run)
+        except OSError as error:
+            raise StudyError(f"{self.model}: {error.filename}: {error.strerror}") from error
+        fields = ", ".join(run.statistics.fields)
+        try:
+            return ServedModel.of(runner, run=run.run, recipe=run.recipe, fields=fields)
+        except UsageError:
+            runner.close()
+            raise
+
+    def close(self, model: ServedModel) -> None:
+        model.runner.close()
+
+    def _runner(self, run: RunRecord) -> Runner:
+        if self.runtime == "eager":
+            return open_runner("eager", deployable(self.study, run), device=self.device)
+        return open_artifact(self.study, run, _FORMATS[self.runtime], device=self.device)
+
+
+def find_models(
+    study: Study, names: Sequence[str] | None = None, *, runtime: str = "onnxruntime", device: str = "cpu"
+) -> dict[str, StudyModel]:
+    """The newest run of each model, by the model's name; no names: every model that can be served.
 
     Raises
     ------
     UsageError : a runtime or a model that is not known, or a model named twice
-    StudyError : nothing to serve, a newest run that was not exported, a file that is not what was exported
-    RuntimeUnavailable : a device or an execution provider that is not here
+    StudyError : nothing to serve
     """
     if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
-    runs = _choose(study, names, runtime)
-    served: dict[str, ServedModel] = {}
-    with ExitStack() as opened:
-        for name, run in runs.items():
-            runner = opened.enter_context(_open(study, run, runtime, device))
-            fields = ", ".join(run.statistics.fields)
-            served[name] = ServedModel.of(runner, run=run.run, recipe=run.recipe, fields=fields)
-        opened.pop_all()
-    return served
+    if runtime != "eager" and runtime not in _FORMATS:
+        raise RuntimeUnavailable(f"{runtime} cannot be served: take one of eager, {', '.join(_FORMATS)}")
+    return {name: StudyModel(study, name, runtime, device) for name in _choose(study, names, runtime)}
 
 
-def _choose(study: Study, names: Sequence[str] | None, runtime: str) -> dict[str, RunRecord]:
+def _choose(study: Study, names: Sequence[str] | None, runtime: str) -> list[str]:
     newest = {run.model: run for run in study.runs()}
     if runtime == "eager":
         ready, need = set(newest), "trained models: train them with `ptprof train`"
@@ -53,16 +95,11 @@ def _choose(study: Study, names: Sequence[str] | None, runtime: str) -> dict[str
         raise StudyError(f"{study.root} holds no {need}, or make everything with `ptprof quickstart`")
     if not names:
         # A model whose newest run was not exported is among them: an older one is not served in its place.
-        return {name: run for name, run in newest.items() if name in ready}
+        return [name for name in newest if name in ready]
     if len(set(names)) < len(names):
         raise UsageError(f"a model is named twice: {', '.join(names)}")
     for name in names:
-        if name not in {*newest, *FORECASTERS}:
+        if name not in {*newest, *DEPLOYABLE}:
             raise unknown("model", name, sorted(newest))
-    return {name: study.run(name) for name in names}
-
-
-def _open(study: Study, run: RunRecord, runtime: str, device: str) -> Runner:
-    if runtime == "eager":
-        return open_runner(runtime, deployable(study, run), device=device)
-    return open_artifact(study, run, _FORMATS[runtime], device=device)
+        study.run(name)  # raises: not trained
+    return list(names)

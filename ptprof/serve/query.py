@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import orjson
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import FailFast, Field
 
 from ptprof.errors import ProtocolError, unknown
+from ptprof.runtimes.noise import NOISE, SEED
 from ptprof.serve.limits import MIB, Limits
-from ptprof.serve.model import DATATYPE, INPUT, VALUE_BYTES, ServedModel
-
-State = NDArray[np.float32]
-M = TypeVar("M", bound=BaseModel)
+from ptprof.serve.model import INPUT, VALUE_BYTES, ServedModel
+from ptprof.serve.tensors import Dimension, Part, Tensor, Values, check_shape, document, read, valid
 
 # The longest float32 in JSON, "-1.1754944e-38", with its comma, rounded up.
 JSON_VALUE_BYTES = 16
-# Rows of a nested tensor are counted too, and rows are long.
-MAX_JSON_PARTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,35 +30,39 @@ class Output:
 class Query:
     """A forecast that is asked for.
 
-    ``state`` is ``(B, h, C, X, Y)``, physical units; ``rollout_steps`` is None for one step.
+    Attributes
+    ----------
+    state : ``(B, h, C, X, Y)``, physical units
+    noise : for a model that takes it, ``(B, C, X, Y)``, or ``(B, L, C, X, Y)`` for a rollout; None where
+        ``seed`` gives it
+    rollout_steps : L; None for one step
+    keep_every : of a rollout, every so manieth state is an output
+    stream : send each of them as soon as it is there
+    timeout_us : from its arrival; None: no limit
     """
 
     id: str | None
-    state: State
+    state: Values
+    noise: Values | None
+    seed: int
     rollout_steps: int | None
+    keep_every: int
+    stream: bool
+    timeout_us: int | None
     outputs: tuple[Output, ...]
 
+    @property
+    def steps(self) -> int:
+        return self.rollout_steps or 1
 
-class _Part(BaseModel):
-    # Lists fail at their first fault: a list of a million faults would take longer to describe than to send.
-    # Members that this server does not know are other servers' extensions, and none of its business.
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Tensor(_Part):
-    class Parameters(_Part):
-        binary_data_size: Annotated[int, Field(ge=0)] | None = None
-        shared_memory_region: Any = None
-
-    name: str
-    shape: Annotated[list[int], FailFast()]
-    datatype: str
-    parameters: Parameters = Parameters()
-    data: Any = None
+    @property
+    def kept(self) -> int:
+        """How many states of the rollout are outputs."""
+        return self.steps // self.keep_every
 
 
-class _Output(_Part):
-    class Parameters(_Part):
+class _Output(Part):
+    class Parameters(Part):
         binary_data: bool | None = None
         classification: Any = None
         shared_memory_region: Any = None
@@ -73,27 +71,33 @@ class _Output(_Part):
     parameters: Parameters = Parameters()
 
 
-class _Parameters(_Part):
+class _Parameters(Part):
     binary_data_output: bool = False
     rollout_steps: Annotated[int, Field(ge=1)] | None = None
+    rollout_states: Literal["all", "last"] | Annotated[int, Field(ge=1)] = "all"
+    stream: bool = False
+    seed: Annotated[int, Field(ge=0, lt=2**64)] | None = None
+    timeout: Annotated[int, Field(ge=0)] = 0
     # Taken, and without effect: there is one queue per model, in the order of arrival.
     priority: Any = None
-    timeout: Any = None
 
 
-class _Request(_Part):
+class _Request(Part):
     id: str | None = None
-    parameters: dict[str, Any] = {}
-    inputs: Annotated[list[_Tensor], FailFast()]
-    outputs: Annotated[list[_Output], FailFast()] = []
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    inputs: Annotated[list[Tensor], FailFast()]
+    outputs: Annotated[list[_Output], FailFast()] = Field(default_factory=list)
 
 
-def parse(body: memoryview, header_length: int | None, model: ServedModel, limits: Limits) -> Query:
-    """Read an inference request's body; the state stays where it lies in it if it can.
+def parse(
+    body: memoryview, header_length: int | None, model: ServedModel, limits: Limits, max_batch: int
+) -> Query:
+    """Read an inference request's body; a state in binary stays where it lies in it if it can.
 
     Parameters
     ----------
     header_length : bytes of JSON at the start of ``body``, binary tensors after it; None: all is JSON
+    max_batch : states that one request may hold
 
     Raises
     ------
@@ -103,41 +107,27 @@ def parse(body: memoryview, header_length: int | None, model: ServedModel, limit
         raise ProtocolError(
             f"Inference-Header-Content-Length is {header_length} bytes, and the whole body has {len(body)}"
         )
-    request = _request(body[:header_length])
+    request = valid(_Request, document(body[:header_length]), "the request")
     parameters = _parameters(request.parameters)
-    tensor = _only_input(request.inputs)
-    shape = _shape(tensor, model)
+    keep_every = _keep_every(parameters, limits)
+    batch = _check_inputs(request.inputs, parameters, model, max_batch)
     outputs = _outputs(request.outputs, parameters, model)
-    _check_response(outputs, shape[0], parameters.rollout_steps, model, limits)
+    if not parameters.stream:
+        kept = (parameters.rollout_steps or 0) // keep_every
+        _check_response(outputs, batch, kept, model, limits)
     rest = body[len(body) if header_length is None else header_length :]
-    state = _binary(tensor, shape, rest) if tensor.data is None else _listed(tensor, shape, rest)
-    # min and max pass NaN on, and need no memory.
-    if not (np.isfinite(state.min()) and np.isfinite(state.max())):
-        raise ProtocolError(f"input {INPUT!r} holds NaN or infinity, or a number beyond {DATATYPE}")
-    return Query(request.id, state, parameters.rollout_steps, outputs)
-
-
-def _request(text: memoryview) -> _Request:
-    if _parts(text) > MAX_JSON_PARTS:
-        raise ProtocolError(
-            f"the JSON has more than {MAX_JSON_PARTS:,} lists, objects and strings: "
-            "send a tensor as one flat list, or in binary"
-        )
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ProtocolError(f"the request is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise ProtocolError("the request is not a JSON object")
-    return _valid(_Request, document, "the request")
-
-
-def _parts(text: memoryview) -> int:
-    """At most how many lists, objects and strings JSON has: in memory they are far larger than numbers."""
-    if len(text) <= MAX_JSON_PARTS:
-        return len(text)
-    characters = np.frombuffer(text, dtype=np.uint8)
-    return sum(int(np.count_nonzero(characters == mark)) for mark in b'[{"')
+    values = read(request.inputs, rest, allow_nonfinite=limits.allow_nonfinite)
+    return Query(
+        id=request.id,
+        state=values[INPUT],
+        noise=values.get(NOISE),
+        seed=SEED if parameters.seed is None else parameters.seed,
+        rollout_steps=parameters.rollout_steps,
+        keep_every=keep_every,
+        stream=parameters.stream,
+        timeout_us=parameters.timeout or None,
+        outputs=outputs,
+    )
 
 
 def _parameters(given: dict[str, Any]) -> _Parameters:
@@ -149,33 +139,54 @@ def _parameters(given: dict[str, Any]) -> _Parameters:
             )
         if name not in known:
             raise ProtocolError(str(unknown("parameter", name[:100], known)))
-    return _valid(_Parameters, given, "parameters")
+    return valid(_Parameters, given, "parameters")
 
 
-def _only_input(inputs: list[_Tensor]) -> _Tensor:
+def _keep_every(parameters: _Parameters, limits: Limits) -> int:
+    """Every how manieth state is an output, once the parameters of the rollout fit each other."""
+    steps, states = parameters.rollout_steps, parameters.rollout_states
+    if steps is None:
+        for name in ("rollout_states", "stream"):
+            if name in parameters.model_fields_set:
+                raise ProtocolError(f"the parameter {name} is of a rollout: give rollout_steps as well")
+        return 1
+    if steps > limits.max_rollout_steps:
+        raise ProtocolError(
+            f"a rollout of {steps} steps is longer than this server computes at once, "
+            f"{limits.max_rollout_steps}: go on from its state_out"
+        )
+    every = {"all": 1, "last": steps}[states] if isinstance(states, str) else states
+    if every > steps:
+        raise ProtocolError(f"a rollout of {steps} steps has no {every}th state: rollout_states is too large")
+    return every
+
+
+def _check_inputs(inputs: list[Tensor], parameters: _Parameters, model: ServedModel, max_batch: int) -> int:
+    """Check the names, shapes and datatypes of the inputs; gives the batch size."""
+    known = [INPUT, NOISE] if model.takes_noise else [INPUT]
+    named: dict[str, Tensor] = {}
     for tensor in inputs:
-        if tensor.name != INPUT:
-            raise ProtocolError(str(unknown("input", tensor.name[:100], [INPUT])))
-    if len(inputs) != 1:
-        raise ProtocolError(f"the model takes one input, {INPUT!r}, and the request has {len(inputs)}")
-    return inputs[0]
-
-
-def _shape(tensor: _Tensor, model: ServedModel) -> tuple[int, ...]:
-    """The shape that the request gives, once it is one that the model takes."""
-    if tensor.datatype != DATATYPE:
+        if tensor.name not in known:
+            raise ProtocolError(str(unknown("input", tensor.name[:100], known)))
+        if tensor.name in named:
+            raise ProtocolError(f"the request has the input {tensor.name!r} more than once")
+        named[tensor.name] = tensor
+    if INPUT not in named:
+        raise ProtocolError(f"the request lacks the input {INPUT!r}")
+    batch = check_shape(named[INPUT], ("B", *model.state_shape))[0]
+    if batch > max_batch:
         raise ProtocolError(
-            f"input {INPUT!r} has datatype {tensor.datatype[:20]!r}: the model takes {DATATYPE}"
+            f"a batch of {batch} states is larger than this server takes at once, {max_batch}"
         )
-    shape = tuple(tensor.shape)
-    if shape[1:] != model.state_shape or shape[0] < 1:
-        given, taken = (", ".join(map(str, s)) for s in (shape[:8], ("B", *model.state_shape)))
-        raise ProtocolError(
-            f"input {INPUT!r} has shape [{given}]: the model takes [{taken}], B being 1 or more"
-        )
-    if tensor.parameters.shared_memory_region is not None:
-        raise ProtocolError("shared memory is not supported: send the tensor in the body")
-    return shape
+    if NOISE in named:
+        if parameters.seed is not None:
+            raise ProtocolError(f"give the input {NOISE!r} or the parameter seed, not both")
+        steps = parameters.rollout_steps
+        taken: tuple[Dimension, ...] = (batch, *(() if steps is None else (steps,)), *model.state_shape[1:])
+        check_shape(named[NOISE], taken)
+    if parameters.seed is not None and not model.takes_noise:
+        raise ProtocolError("this model draws no noise: leave the parameter seed out")
+    return batch
 
 
 def _outputs(asked: list[_Output], parameters: _Parameters, model: ServedModel) -> tuple[Output, ...]:
@@ -205,64 +216,21 @@ def _outputs(asked: list[_Output], parameters: _Parameters, model: ServedModel) 
 
 
 def _check_response(
-    outputs: tuple[Output, ...], batch: int, rollout_steps: int | None, model: ServedModel, limits: Limits
+    outputs: tuple[Output, ...], batch: int, kept: int, model: ServedModel, limits: Limits
 ) -> None:
     """Refuse what would be too much to answer, before any work."""
-    sizes = {o.name: VALUE_BYTES if o.binary else JSON_VALUE_BYTES for o in outputs}
-    if rollout_steps is not None:
-        # Asked for or not, they are held until the last is there.
-        sizes.setdefault("states", VALUE_BYTES)
-    size = sum(per * math.prod(model.output_shape(name, batch, rollout_steps)) for name, per in sizes.items())
+    size = sum(
+        (VALUE_BYTES if output.binary else JSON_VALUE_BYTES)
+        * math.prod(model.output_shape(output.name, batch, kept))
+        for output in outputs
+    )
     if size > limits.max_response_bytes:
-        less = "smaller batch" if rollout_steps is None else "shorter rollout, the next from its state_out"
+        less = (
+            "stream it, or keep every k-th state with rollout_states"
+            if kept
+            else "ask for a smaller batch, or for binary outputs"
+        )
         raise ProtocolError(
             f"the forecast would take {size / MIB:,.1f} MiB, and this server sends at most "
-            f"{limits.max_response_bytes / MIB:g}: ask for binary outputs, a {less}"
+            f"{limits.max_response_bytes / MIB:g} in one piece: {less}"
         )
-
-
-def _binary(tensor: _Tensor, shape: tuple[int, ...], rest: memoryview) -> State:
-    """The state from the bytes after the JSON: little-endian, C order."""
-    size = tensor.parameters.binary_data_size
-    if size is None:
-        raise ProtocolError(f"input {INPUT!r} has neither data nor the parameter binary_data_size")
-    wanted = VALUE_BYTES * math.prod(shape)
-    if size != wanted:
-        raise ProtocolError(
-            f"input {INPUT!r} of shape {list(shape)} takes {wanted} bytes, and binary_data_size is {size}"
-        )
-    if len(rest) != size:
-        raise ProtocolError(
-            f"binary_data_size says {size} bytes, and {len(rest)} follow the JSON: "
-            "Inference-Header-Content-Length must be the length of the JSON"
-        )
-    # A copy is made only of what torch cannot use: memory that is read-only or not aligned.
-    return np.require(np.frombuffer(rest, dtype="<f4").reshape(shape), np.float32, ["C", "A", "W"])
-
-
-def _listed(tensor: _Tensor, shape: tuple[int, ...], rest: memoryview) -> State:
-    """The state from a JSON list, flat or nested as the shape says."""
-    if tensor.parameters.binary_data_size is not None or len(rest):
-        raise ProtocolError(f"input {INPUT!r} has data in the JSON and binary data as well")
-    try:
-        values = np.asarray(tensor.data)
-    except (ValueError, OverflowError):
-        raise ProtocolError(f"the data of input {INPUT!r} is not a regular list of numbers") from None
-    if values.dtype.kind not in "iuf":
-        raise ProtocolError(f"the data of input {INPUT!r} is not a list of numbers alone")
-    if values.shape != shape and values.shape != (math.prod(shape),):
-        raise ProtocolError(
-            f"the data of input {INPUT!r} has {values.size} values in shape {list(values.shape)}: "
-            f"shape {list(shape)} needs {math.prod(shape)}, flat or nested"
-        )
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32).reshape(shape)
-
-
-def _valid(kind: type[M], document: dict[str, Any], what: str) -> M:
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ProtocolError(f"{place or what}: {first['msg']}") from None

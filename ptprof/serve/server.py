@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -18,47 +18,47 @@ from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from ptprof.errors import UsageError
-from ptprof.serve.app import create_app
-from ptprof.serve.limits import Limits
-from ptprof.serve.model import ServedModel
 
 logger = logging.getLogger("ptprof.serve")
 
 # Clients keep their connection between forecasts; uvicorn's 5 s would close it while they think.
 KEEP_ALIVE_S = 75
+MAX_HEADERS_BYTES = 64 * 1024
 SHUTDOWN_S = 60
 
 
 def serve(
-    models: Mapping[str, ServedModel],
+    app: ASGIApp,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    authenticated: bool = False,
     insecure: bool = False,
-    limits: Limits | None = None,
 ) -> None:
-    """Serve ``models`` until the process is told to stop; then finish what runs, and close the runners.
+    """Serve ``app`` until the process is told to stop; then finish what is in flight.
 
     Parameters
     ----------
     port : 0 takes a free one
-    insecure : allow an address that others can reach; there is no authentication
+    authenticated : whether the app asks for a token, and so may be reached from elsewhere
+    insecure : allow such an address all the same
 
     Raises
     ------
     UsageError : an address that is not this machine's, that others can reach, or that is taken
     """
-    try:
-        with listen(host, port, insecure=insecure) as listener:
-            server = http_server(create_app(models, limits=limits))
-            address, bound = listener.getsockname()[:2]
-            url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
-            logger.info("serving %s on %s (Ctrl-C stops)", ", ".join(models), url)
-            with _stopped_by_signals():
-                server.run(sockets=[listener])
-    finally:
-        for model in models.values():
-            model.runner.close()
+    with listen(host, port, insecure=insecure or authenticated) as listener:
+        run(app, listener)
+
+
+def run(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve ``app`` on a socket that listens; see `serve`."""
+    server = http_server(app)
+    address, bound = listener.getsockname()[:2]
+    url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
+    logger.info("serving on %s (Ctrl-C stops)", url)
+    with _stopped_by_signals():
+        server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -84,20 +84,24 @@ def listen(host: str, port: int, *, insecure: bool = False) -> socket.socket:
         raise UsageError(f"{host!r} is not an address of this machine") from None
     if not insecure and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise UsageError(
-            f"{host} can be reached from elsewhere, and the server asks nobody who they are: "
-            "use 127.0.0.1, or --insecure if everyone who reaches it may use it"
+            f"{host} can be reached from elsewhere, and the server asks nobody who they are: use 127.0.0.1, "
+            "give it a token (PTPROF_TOKEN), or --insecure if everyone who reaches it may use it"
         )
     try:
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}; "
             "choose another with --host or --port"
         ) from None
+    # Connections inherit it. Without it the end of an answer waits for the delayed acknowledgement of
+    # its beginning, 40 ms; asyncio sets it only on sockets that name their protocol, which these do not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def http_server(app: ASGIApp) -> uvicorn.Server:
-    """uvicorn, set up for ``app``; it logs to stderr what goes wrong, and `serve`'s own lines."""
+    """uvicorn, set up for ``app``; it logs to stderr what goes wrong, and the server's own lines."""
     log: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     log["loggers"] = {
         "uvicorn": {"handlers": ["default"], "level": "WARNING", "propagate": False},
@@ -108,6 +112,9 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
             app,
             log_config=log,
             access_log=False,
+            # The other one takes headers of any size, and would be chosen where it happens to be installed.
+            http="h11",
+            h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
             lifespan="on",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_S,

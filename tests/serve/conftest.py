@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ptprof.runtimes import Runner, open_runner
 from ptprof.serve import Limits, ServedModel, create_app
+from ptprof.serve.model import Source
 from ptprof.serve.server import http_server, listen
 
 STATE_SHAPE = (3, 2, 8, 12)
@@ -52,6 +54,12 @@ class GatedStep(SmallStep):
         return super().forward(state)
 
 
+@pytest.fixture(scope="session")
+def small_step() -> type[SmallStep]:
+    """To make steps like it from."""
+    return SmallStep
+
+
 @pytest.fixture
 def gated() -> GatedStep:
     return GatedStep()
@@ -81,9 +89,9 @@ def serving() -> Serving:
     """Serve models as the command does, in a thread, for the length of a block that gets ``host:port``."""
 
     @contextmanager
-    def serving(models: Mapping[str, ServedModel], limits: Limits | None = None) -> Iterator[str]:
+    def serving(models: Mapping[str, Source], limits: Limits | None = None, **options: Any) -> Iterator[str]:
         with listen("127.0.0.1", 0) as listener:
-            server = http_server(create_app(models, limits=limits))
+            server = http_server(create_app(models, limits=limits, **options))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             host, port = listener.getsockname()
             thread.start()

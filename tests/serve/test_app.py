@@ -118,7 +118,7 @@ def test_what_is_not_a_json_object(ask: Ask, content: bytes) -> None:
     [
         ({}, "inputs: Field required"),
         ({"inputs": {}}, "inputs: "),
-        ({"inputs": []}, "takes one input, 'state', and the request has 0"),
+        ({"inputs": []}, "the request lacks the input 'state'"),
         ({"inputs": ["state"]}, "inputs.0: "),
         ({"inputs": [{"name": "state", "datatype": "FP32"}]}, "inputs.0.shape: Field required"),
         ({"inputs": [{"name": 1, "shape": [], "datatype": "FP32"}]}, "inputs.0.name: "),
@@ -303,7 +303,8 @@ def test_content_length_that_lies(ask: Ask) -> None:
         ("POST", "/v2/models/..%2F..%2Fetc%2Fpasswd/infer", 404),
         ("POST", "/v2/models/" + "x" * 5000 + "/infer", 404),
         ("POST", "/v2/models/%ff%00%0a/infer", 404),
-        ("POST", "/v2/repository/models/fno/load", 404),
+        ("POST", "/v2/repository/models/gno/load", 404),
+        ("GET", "/v2/repository/models/fno/load", 405),
         ("GET", INFER, 405),
         ("POST", "/v2", 405),
         ("DELETE", "/v2/models/fno", 405),

@@ -53,7 +53,13 @@ def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
     assert not client.is_model_ready("gno")
     server = client.get_server_metadata()
     assert server["name"] == "ptprof"
-    assert set(server["extensions"]) == {"binary_tensor_data", "model_configuration", "statistics"}
+    assert set(server["extensions"]) == {
+        "binary_tensor_data",
+        "model_configuration",
+        "model_repository",
+        "parameters",
+        "statistics",
+    }
     metadata = client.get_model_metadata("fno", "1")
     assert metadata == client.get_model_metadata("fno")
     assert (metadata["name"], metadata["versions"]) == ("fno", ["1"])
@@ -83,8 +89,12 @@ def test_config_is_consistent_with_metadata_and_limits(
     state = torch.zeros(largest, *SHAPE)
     answer = client.infer("fno", [tensor(state)]).as_numpy("next")
     np.testing.assert_array_equal(answer, runner.step(state)[0].numpy())
+    with pytest.raises(InferenceServerException, match=rf"\[400\] a batch of {largest + 1} states is larger"):
+        client.infer("fno", [tensor(torch.zeros(largest + 1, *SHAPE))])
     with pytest.raises(InferenceServerException, match=r"\[413\].*larger than this server takes, 1 MiB"):
-        client.infer("fno", [tensor(torch.zeros(largest + 2, *SHAPE))])
+        client.infer("fno", [tensor(torch.zeros(600, *SHAPE))])
+    batching = config["dynamic_batching"]
+    assert (batching["preferred_batch_size"], batching["max_queue_delay_microseconds"]) == ([], 0)
 
 
 @pytest.mark.parametrize("binary_in", [True, False])
@@ -93,8 +103,8 @@ def test_one_step(
     client: triton.InferenceServerClient, runner: Runner, state: Tensor, binary_in: bool, binary_out: bool
 ) -> None:
     wanted = [triton.InferRequestedOutput(name, binary_data=binary_out) for name in ("state_out", "next")]
-    # There is one queue, in the order of arrival: priority and timeout are taken, and change nothing.
-    options = {"model_version": "1", "request_id": "a-1", "priority": 1, "timeout": 1}
+    # There is one queue, in the order of arrival: a priority is taken, and changes nothing.
+    options = {"model_version": "1", "request_id": "a-1", "priority": 1, "timeout": 60_000_000}
     result = client.infer("fno", [tensor(state, binary_in)], outputs=wanted, **options)
     response = result.get_response()
     assert (response["id"], response["model_name"], response["model_version"]) == ("a-1", "fno", "1")
@@ -220,8 +230,8 @@ def test_refusals_reach_the_clients_user_in_words(
         tensor(state[:, :2]),
     )
     refused(client, r"\[400\] unknown input 'stat'.*'state'", tensor(state, name="stat"))
-    refused(client, r"\[400\] the model takes one input, 'state', and the request has 2", given, given)
-    refused(client, r"\[400\].*has 0", *[])
+    refused(client, r"\[400\] the request has the input 'state' more than once", given, given)
+    refused(client, r"\[400\] the request lacks the input 'state'", *[])
     doubles = triton.InferInput("state", list(state.shape), "FP64")
     refused(
         client,
@@ -277,15 +287,16 @@ def test_too_large_a_response_is_refused_before_any_work(serving, gated, state: 
         serving({"slow": ServedModel.of(open_runner("eager", gated))}, limits) as address,
         triton.InferenceServerClient(address) as client,
     ):
-        too_many = r"\[400\] the forecast would take .* at most .*: ask for .* shorter rollout"
+        too_many = r"\[400\] the forecast would take .* at most .*: stream it, or keep every k-th state"
         refused(client, too_many, tensor(state), model="slow", parameters={"rollout_steps": 11})
+        endless = r"\[400\] a rollout of 1000000 steps is longer than .* 10000: go on from its state_out"
         only_the_last = [triton.InferRequestedOutput("state_out")]
         refused(
             client,
-            too_many,
+            endless,
             tensor(state),
             model="slow",
-            parameters={"rollout_steps": 10**15},
+            parameters={"rollout_steps": 10**6},
             outputs=only_the_last,
         )
         # JSON is larger than binary, and counts as what it may take.

@@ -6,8 +6,11 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,10 +21,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 from torch import Tensor
 
+from ptprof.energy import CpuModel
 from ptprof.errors import ProtocolError
 from ptprof.runtimes import Runner, open_runner
-from ptprof.serve import Limits, ServedModel
-from ptprof.serve.worker import Worker
+from ptprof.serve import Batching, Limits, ServedModel
+from ptprof.serve.forecast import Task
+from ptprof.serve.ledger import Ledger
+from ptprof.serve.query import Output, Query
+from ptprof.serve.worker import Call, Worker
 
 
 def body(state: Tensor) -> bytes:
@@ -93,75 +100,190 @@ class Client:
         return {"type": "http.disconnect"}
 
 
-def test_work_of_a_client_who_left_the_line_is_not_done() -> None:
-    gate, begun, done = threading.Event(), threading.Event(), []
+def query(state: Tensor, steps: int | None = None, **changes: Any) -> Query:
+    fields: dict[str, Any] = {
+        "id": None,
+        "state": state.numpy(),
+        "noise": None,
+        "seed": 0,
+        "rollout_steps": steps,
+        "keep_every": 1,
+        "stream": False,
+        "timeout_us": None,
+        "outputs": (Output("next" if steps is None else "states", True),),
+    }
+    return Query(**fields | changes)
 
-    def first() -> str:
-        begun.set()
-        gate.wait(10)
-        return "first"
 
-    async def scene() -> None:
-        worker = Worker("fno", max_queue=3)
+@contextmanager
+def worker(module: torch.nn.Module, **options: Any) -> Iterator[Worker]:
+    """A worker of a step, and of nothing but the one request at a time unless said."""
+    calls = options.pop("calls", [])
+    settings = {"batching": Batching(), "max_queue": 8, "ledger": Ledger()} | options
+    made = Worker("fno", ServedModel.of(open_runner("eager", module)), called=calls.append, **settings)
+    made.opened.result(20)
+    try:
+        yield made
+    finally:
+        made.close(drop=True)
+        made.join()
+
+
+def test_work_of_a_client_who_left_the_line_is_not_done(gated, state: Tensor) -> None:
+    calls: list[Call] = []
+
+    async def scene(line: Worker) -> None:
         staying, leaving = Client(), Client()
-        running = asyncio.create_task(worker.run(first, staying.receive))
-        await asyncio.to_thread(begun.wait, 10)
-        left = asyncio.create_task(worker.run(lambda: done.append("left"), leaving.receive))
-        last = asyncio.create_task(worker.run(lambda: done.append("last"), staying.receive))
+        running = asyncio.create_task(line.run(Task(query(state)), staying.receive))
+        await asyncio.to_thread(gated.begun.acquire, timeout=10)
+        left = asyncio.create_task(line.run(Task(query(state[:1])), leaving.receive))
+        last = asyncio.create_task(line.run(Task(query(state)), staying.receive))
         await asyncio.sleep(0)
         leaving.leave.set()
         # It need not wait for the one before it to learn that.
         with pytest.raises(ClientDisconnect):
             await left
         assert not running.done()
-        gate.set()
-        assert await running == "first"
+        gated.gate.set()
+        await running
         await last
-        worker.close()
 
-    asyncio.run(scene())
-    assert done == ["last"]
+    with worker(gated, calls=calls) as line:
+        asyncio.run(scene(line))
+    assert [call.states for call in calls] == [2, 2]
+
+
+def test_a_client_who_leaves_stops_a_rollout(gated, state: Tensor) -> None:
+    """After the step that runs, and none of the thousand that would follow."""
+
+    async def scene(line: Worker) -> None:
+        client = Client()
+        running = asyncio.create_task(line.run(Task(query(state, 1000)), client.receive))
+        await asyncio.to_thread(gated.begun.acquire, timeout=10)
+        client.leave.set()
+        await asyncio.sleep(0.05)
+        gated.gate.set()
+        with pytest.raises(ClientDisconnect):
+            await running
+
+    with worker(gated) as line:
+        asyncio.run(scene(line))
+    assert gated.calls == 1
 
 
 def test_work_that_has_begun_keeps_its_place_though_its_client_left(
-    caplog: pytest.LogCaptureFixture,
+    state: Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate, begun = threading.Event(), threading.Event()
 
-    def failing() -> None:
-        begun.set()
-        gate.wait(10)
-        raise ValueError("the weights are gone")
+    class Failing(torch.nn.Module):
+        state_shape = tuple(state.shape[1:])
 
-    async def scene() -> None:
-        worker = Worker("fno", max_queue=1)
+        def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+            begun.set()
+            gate.wait(10)
+            raise ValueError("the weights are gone")
+
+    async def scene(line: Worker) -> None:
         client = Client()
 
         async def request() -> None:
-            with worker.place():
-                await worker.run(failing, client.receive)
+            with line.place():
+                await line.run(Task(query(state)), client.receive)
 
         running = asyncio.create_task(request())
         await asyncio.to_thread(begun.wait, 10)
         client.leave.set()
         await asyncio.sleep(0.05)
-        with worker.place(), pytest.raises(ProtocolError) as refusal, worker.place():
+        with line.place(), pytest.raises(ProtocolError) as refusal, line.place():
             pass
         assert refusal.value.status == 503
         gate.set()
         # Its failure is still told to the log.
         with pytest.raises(ProtocolError, match="the forecast failed"):
             await running
-        with worker.place(), worker.place():
-            worker.close()
-        with pytest.raises(ProtocolError, match="stopping"), worker.place():
+        with line.place(), line.place():
+            line.close(drop=True)
+        with pytest.raises(ProtocolError, match="being unloaded, or the server stops"), line.place():
             pass
 
     logger = logging.getLogger("ptprof.serve")
     logger.addHandler(caplog.handler)
-    asyncio.run(scene())
+    with worker(Failing(), max_queue=1) as line:
+        asyncio.run(scene(line))
     logger.removeHandler(caplog.handler)
     assert "the weights are gone" in caplog.text
+
+
+def together(line: Worker, tasks: Sequence[Task]) -> None:
+    """Submit all of ``tasks``, and wait for them."""
+    for answer in [line.submit(task) for task in tasks]:
+        answer.result(20)
+
+
+def full_at(states: int) -> Batching:
+    """Waits until there are so many states."""
+    return Batching(max_batch_size=states, max_queue_delay_microseconds=20_000_000)
+
+
+def test_requests_that_wait_are_computed_together_and_are_each_their_own(
+    small_step, runner: Runner, state: Tensor
+) -> None:
+    """One step and rollouts of several lengths: each step of all that are not finished is one call."""
+    calls: list[Call] = []
+    alone, short, long = Task(query(state)), Task(query(state[:1], 2)), Task(query(state[1:], 4))
+    with worker(small_step(), calls=calls, batching=full_at(4)) as line:
+        together(line, [alone, short, long])
+    assert [(call.states, call.requests) for call in calls] == [(4, 3), (2, 2), (1, 1), (1, 1)]
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(alone.ready["next"], runner.step(state)[0].numpy(), **close)
+    np.testing.assert_allclose(short.ready["states"], runner.rollout(state[:1], 2).numpy(), **close)
+    np.testing.assert_allclose(long.ready["states"], runner.rollout(state[1:], 4).numpy(), **close)
+
+
+def test_a_batch_that_memory_has_no_room_for_is_done_one_by_one(
+    small_step, runner: Runner, state: Tensor
+) -> None:
+    class OneByOne(small_step):
+        def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+            if len(state) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(state)
+
+    tasks = [Task(query(state[i : i + 1])) for i in (0, 1)]
+    with worker(OneByOne(), batching=full_at(2)) as line:
+        together(line, tasks)
+    for i, task in enumerate(tasks):
+        np.testing.assert_array_equal(task.ready["next"], runner.step(state[i : i + 1])[0].numpy())
+
+
+def test_a_rollout_is_given_up_when_its_time_is_over(small_step, state: Tensor) -> None:
+    class Slow(small_step):
+        steps = 0
+
+        def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+            self.steps += 1
+            threading.Event().wait(0.01)
+            return super().forward(state)
+
+    module = Slow()
+    with worker(module) as line:
+        answer = line.submit(Task(query(state, 10_000), deadline_s=time.monotonic() + 0.2))
+        with pytest.raises(ProtocolError, match="timeout is over") as refusal:
+            answer.result(20)
+    assert refusal.value.status == 503
+    assert module.steps < 100
+
+
+def test_energy_is_shared_by_the_states_of_a_batch(small_step, state: Tensor) -> None:
+    clock, joules = iter(range(100)), iter(float(10 * i) for i in range(100))
+    sensor = CpuModel(6.0, seconds=lambda: next(joules) / 6.0)
+    ledger = Ledger([sensor], clock=lambda: float(next(clock)))
+    tasks = [Task(query(state)), Task(query(state[:1]))]
+    with worker(small_step(), ledger=ledger, batching=full_at(3)) as line:
+        together(line, tasks)
+    # Ten joules passed between the beginning and the end of the one call, for three states.
+    assert [task.spent.joules[0] for task in tasks] == [pytest.approx(20 / 3), pytest.approx(10 / 3)]
 
 
 def test_memory_that_runs_out_is_503_with_advice(serving, state: Tensor) -> None:
