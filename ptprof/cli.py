@@ -15,19 +15,32 @@ from ptprof import __version__
 from ptprof.errors import PtprofError, UsageError
 from ptprof.options import (
     DEFAULT_QUERIES,
+    Accumulate,
     AsJson,
     Batch,
+    ChannelsLast,
+    Compile,
     Device,
+    Epochs,
+    Estimate,
+    EstimateTime,
     Force,
     Intensity,
     Models,
+    Nfe,
+    Precision,
+    Preload,
     Pue,
     Queries,
     Quiet,
+    RecipeName,
     RunName,
     Seed,
     StudyOption,
+    Token,
+    TrainingBatch,
     Watts,
+    Workers,
 )
 from ptprof.progress import console, progress_bar
 from ptprof.runtimes.threads import spin_briefly
@@ -166,17 +179,68 @@ def train(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: Precision = "fp32",
+    channels_last: ChannelsLast = True,
+    compile: Compile = False,
+    accumulate: Accumulate = 1,
+    batch: TrainingBatch = None,
+    preload: Preload = "auto",
+    workers: Workers = None,
+    estimate: Estimate = False,
+    epochs: Epochs = None,
+    estimate_time: EstimateTime = None,
+    intensity: Intensity = 445.0,
+    pue: Pue = 1.0,
     watts: Watts = None,
     json: AsJson = False,
     force: Force = False,
     quiet: Quiet = False,
     study: StudyOption = None,
 ) -> None:
-    """Train forecasters, their energy metered; none named: the seven. Stopped, it goes on."""
-    from ptprof import workflows
-    from ptprof.report import tables
+    """Train models, their energy metered; none named: the seven forecasters. Stopped, it goes on.
 
-    with progress_bar(not quiet) as bar:
+    On several GPUs of one machine: torchrun --nproc-per-node 2 -m ptprof train … --device cuda
+    """
+    from ptprof import workflows
+    from ptprof.records import Execution
+    from ptprof.report import pinns
+    from ptprof.train.data.loader import Reading
+    from ptprof.train.processes import leads
+
+    reading = Reading(None if preload == "auto" else False if preload == "none" else preload, workers)
+    execution = Execution(
+        precision=precision,
+        channels_last=channels_last,
+        compiled=compile,
+        accumulate=accumulate,
+        batch=batch,
+    )
+    if not estimate and (epochs is not None or estimate_time is not None):
+        raise UsageError("--epochs and --estimate-time go with --estimate: a training ends by its recipe")
+    if estimate:
+        from ptprof.report import tables
+
+        with progress_bar(not quiet) as bar:
+            report = workflows.estimate(
+                _study(ctx, study),
+                models,
+                recipe=recipe,
+                epochs=epochs,
+                limit_s=estimate_time,
+                data=data,
+                seed=seed,
+                device=device,
+                execution=execution,
+                reading=reading,
+                watts_per_core=watts,
+                intensity_g_per_kwh=intensity,
+                pue=pue,
+                force=force,
+                progress=bar,
+            )
+        _print(report, json, [tables.estimates(report)])
+        return
+    with progress_bar(not quiet and leads()) as bar:
         runs = workflows.train(
             _study(ctx, study),
             models,
@@ -184,11 +248,57 @@ def train(
             data=data,
             seed=seed,
             device=device,
+            execution=execution,
+            reading=reading,
             watts_per_core=watts,
             force=force,
             progress=bar,
         )
-    _print(runs, json, [tables.runs(runs)])
+    if leads():
+        _print(runs, json, [pinns.trainings(runs)])
+
+
+@app.command(epilog="Example: ptprof evaluate fno unet-cp --steps 50")
+def evaluate(
+    ctx: typer.Context,
+    models: Models = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data in The Well's layout; the study's otherwise.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Length of a rollout, as far as the data go; the recipe's otherwise.",
+            show_default=False,
+        ),
+    ] = None,
+    run: RunName = None,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures; the study's report.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Score trained models on the test split: accuracy, spectra and physics over rollouts, with pictures."""
+    from ptprof import workflows
+    from ptprof.report import evaluation
+
+    with progress_bar(not quiet) as bar:
+        evaluations = workflows.evaluate(
+            _study(ctx, study),
+            models,
+            run=run,
+            data=data,
+            steps=steps,
+            device=device,
+            out=out,
+            progress=bar,
+        )
+    _print(evaluations, json, [evaluation.tables(evaluations)])
 
 
 @app.command(epilog="Example: ptprof export fno --format onnx")
@@ -199,6 +309,8 @@ def export(
         str, typer.Option("--format", help="Comma-separated: onnx, torchscript.")
     ] = "onnx,torchscript",
     run: RunName = None,
+    recipe: RecipeName = None,
+    nfe: Nfe = None,
     json: AsJson = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -210,7 +322,14 @@ def export(
 
     with progress_bar(not quiet) as bar:
         artifacts = workflows.export(
-            _study(ctx, study), models, run=run, formats=_list(formats), force=force, progress=bar
+            _study(ctx, study),
+            models,
+            run=run,
+            recipe=recipe,
+            formats=_list(formats),
+            nfe=nfe,
+            force=force,
+            progress=bar,
         )
     _print(artifacts, json, [tables.parity(artifacts)])
 
@@ -227,6 +346,8 @@ def profile(
     batch: Batch = 1,
     steps: Annotated[int, typer.Option(min=1, help="Length of a rollout.")] = 10,
     run: RunName = None,
+    recipe: RecipeName = None,
+    nfe: Nfe = None,
     watts: Watts = None,
     json: AsJson = False,
     force: Force = False,
@@ -242,11 +363,13 @@ def profile(
             _study(ctx, study),
             models,
             run=run,
+            recipe=recipe,
             runtimes=_list(runtime),
             scenarios=_list(scenario),
             device=device,
             batch=batch,
             steps=steps,
+            nfe=nfe,
             watts_per_core=watts,
             force=force,
             progress=bar,
@@ -270,6 +393,8 @@ def amortise(
     runtime: Annotated[str | None, typer.Option(help="The cheapest otherwise.", show_default=False)] = None,
     batch: Batch = 1,
     run: RunName = None,
+    recipe: RecipeName = None,
+    nfe: Nfe = None,
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     intensity: Intensity = 445.0,
     pue: Pue = 1.0,
@@ -294,12 +419,58 @@ def amortise(
         runtime=runtime,
         batch=batch,
         run=run,
+        recipe=recipe,
         precision=precision,
+        nfe=nfe,
         intensity_g_per_kwh=intensity,
         pue=pue,
         figure=figure,
     )
     _print(report, json, [tables.amortisation(report)])
+
+
+@app.command(epilog="Example: ptprof burgers --seeds 3 --figure burgers.png")
+def burgers(
+    ctx: typer.Context,
+    recipe: Annotated[str, typer.Option(help="quick or paper.")] = "quick",
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated numbers of points; the recipe's otherwise.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0 on.")] = 3,
+    device: Device = "cpu",
+    intensity: Intensity = 445.0,
+    pue: Pue = 1.0,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Also draw test error against CO2eq: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    watts: Watts = None,
+    json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    study: StudyOption = None,
+) -> None:
+    """Train the PINNs on every size of data set: accuracy against CO2eq. Stopped, it goes on."""
+    from ptprof import workflows
+    from ptprof.report import pinns
+
+    counts = None if sizes is None else [_count(text) for text in _list(sizes)]
+    with progress_bar(not quiet) as bar:
+        made = workflows.burgers_sweep(
+            _study(ctx, study),
+            recipe=recipe,
+            sizes=counts,
+            seeds=seeds,
+            device=device,
+            intensity_g_per_kwh=intensity,
+            pue=pue,
+            figure=figure,
+            watts_per_core=watts,
+            force=force,
+            progress=bar,
+        )
+    _print(made, json, [pinns.tradeoff(made)])
 
 
 @app.command(epilog="Example: ptprof serve fno --port 8000")
@@ -310,15 +481,103 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     runtime: Annotated[str, typer.Option(help="onnxruntime, torchscript or eager.")] = "onnxruntime",
     device: Device = "auto",
-    insecure: Annotated[bool, typer.Option(help="Allow an address that others can reach.")] = False,
+    token: Token = None,
+    insecure: Annotated[
+        bool, typer.Option(help="Allow an address that others can reach, without a token.")
+    ] = False,
+    max_batch_size: Annotated[int, typer.Option(min=1, help="States in one call of a model.")] = 8,
+    preferred_batch_size: Annotated[
+        str, typer.Option(help="Comma-separated sizes of batches that are made at once.", show_default=False)
+    ] = "",
+    max_queue_delay: Annotated[
+        int, typer.Option(min=0, help="Microseconds that a request may wait for others to join it.")
+    ] = 0,
+    max_queue: Annotated[int, typer.Option(min=1, help="Requests per model that may wait.")] = 16,
+    max_request: Annotated[float, typer.Option(min=0.001, help="Largest request, MiB.")] = 64,
+    max_response: Annotated[
+        float, typer.Option(min=0.001, help="Largest response that is not streamed, MiB.")
+    ] = 256,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="MiB of weights in memory at once; no limit.", show_default=False),
+    ] = None,
+    allow_nonfinite: Annotated[bool, typer.Option(help="Let NaN and infinity through to the model.")] = False,
+    intensity: Intensity = 445.0,
+    pue: Pue = 1.0,
+    watts: Watts = None,
     study: StudyOption = None,
 ) -> None:
-    """Serve the study's models by the Open Inference Protocol v2 over HTTP."""
+    """Serve the study's models by the Open Inference Protocol v2 over HTTP, and a page at /."""
     from ptprof import serve as serving
-    from ptprof.runtimes.device import resolve_device
+    from ptprof.energy import CPU_WATTS_PER_CORE
 
-    served = serving.load_models(_study(ctx, study), models, runtime=runtime, device=resolve_device(device))
-    serving.serve(served, host=host, port=port, insecure=insecure)
+    service = serving.Service(
+        study=_study(ctx, study),
+        names=tuple(models or ()),
+        runtime=runtime,
+        device=device,
+        token=token,
+        limits=serving.Limits(
+            max_request_bytes=_mib(max_request),
+            max_response_bytes=_mib(max_response),
+            max_queue=max_queue,
+            allow_nonfinite=allow_nonfinite,
+        ),
+        batching=serving.Batching(
+            max_batch_size=max_batch_size,
+            preferred_batch_size=serving.batch_sizes(preferred_batch_size),
+            max_queue_delay_microseconds=max_queue_delay,
+        ),
+        memory_bytes=None if memory is None else _mib(memory),
+        price=serving.Price(intensity, pue),
+        watts_per_core=watts or CPU_WATTS_PER_CORE,
+    )
+    serving.serve_study(service, host=host, port=port, insecure=insecure)
+
+
+@app.command(epilog="Example: ptprof query fno --steps 50 --trajectory 0 --out states.npy")
+def query(
+    model: Annotated[
+        str | None, typer.Argument(help="Model; the only one that is served otherwise.", show_default=False)
+    ] = None,
+    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8000",
+    steps: Annotated[int, typer.Option(min=1, help="Length of the rollout.")] = 1,
+    states: Annotated[
+        str, typer.Option(help="Which of its states: all, last, or a number: every k-th.")
+    ] = "all",
+    input: Annotated[
+        Path | None,
+        typer.Option(help="State to begin from: .npy of shape (h, C, X, Y).", show_default=False),
+    ] = None,
+    trajectory: Annotated[
+        int, typer.Option(min=0, help="Where no input is named: the server's test trajectory.")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the noise, for a model that takes it.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the states, .npy.", show_default=False)
+    ] = None,
+    token: Token = None,
+    json: AsJson = False,
+) -> None:
+    """Ask a server for a rollout; what it forecasts, and what it cost."""
+    from ptprof import querying
+    from ptprof.client import Client
+    from ptprof.report import answers
+
+    with Client(url, token=token) as client:
+        answer = querying.ask(
+            client,
+            model,
+            steps=steps,
+            states=states,
+            window=input,
+            trajectory=trajectory,
+            seed=seed,
+            out=out,
+        )
+    _print(answer, json, [answers.answer(answer)])
 
 
 def main() -> None:
@@ -327,7 +586,10 @@ def main() -> None:
     try:
         app()
     except PtprofError as error:
-        sys.stderr.write(f"ptprof: {error}\n")
+        from ptprof.train.processes import first_to_fail
+
+        if first_to_fail():
+            sys.stderr.write(f"ptprof: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
         sys.stderr.write(f"ptprof: {error.filename or 'input/output'}: {error.strerror or error}\n")
@@ -340,6 +602,16 @@ def _study(ctx: typer.Context, after: Path | None) -> Study:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a study folder")
     return Study(folder)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"a size is a number of points, such as 1000, not {text!r}")
+    return int(text)
+
+
+def _mib(size: float) -> int:
+    return round(size * 2**20)
 
 
 def _list(text: str) -> tuple[str, ...]:

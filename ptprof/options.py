@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ Models = Annotated[
 Queries = Annotated[
     list[str] | None,
     typer.Option(
-        help="Number of queries to amortise over; may be given several times.",
+        help="Number of queries to amortise over, or `served`; may be given several times.",
         show_default=" ".join(DEFAULT_QUERIES),
     ),
 ]
@@ -42,7 +42,68 @@ Watts = Annotated[
 Batch = Annotated[int, typer.Option(min=1, help="Initial states per call.")]
 Intensity = Annotated[float, typer.Option(min=0.001, help="Grid carbon intensity, gCO2eq/kWh.")]
 Pue = Annotated[float, typer.Option(min=1.0, help="Power usage effectiveness of the site.")]
+Nfe = Annotated[
+    int | None,
+    typer.Option(
+        "--nfe",
+        min=1,
+        help="Evaluations of flow-matching's network per step; the recipe's otherwise.",
+        show_default=False,
+    ),
+]
 RunName = Annotated[
     str | None, typer.Option("--run", help="A run by name; the newest otherwise.", show_default=False)
 ]
+RecipeName = Annotated[
+    str | None, typer.Option("--recipe", help="Of this recipe; the newest otherwise.", show_default=False)
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")]
+Precision = Annotated[
+    Literal["fp32", "tf32", "bf16"],
+    typer.Option(help="Of the products: fp32; tf32 (GPUs); bf16, autocast, transforms stay in fp32."),
+]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last/--channels-first", help="Layout of the U-nets' fields in memory.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile.")]
+Accumulate = Annotated[
+    int, typer.Option(min=1, help="Parts that a batch is split into, for less memory; the step stays one.")
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Project the cost from some steps; nothing is trained to the end.")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --estimate: how many; the recipe's otherwise.", show_default=False),
+]
+EstimateTime = Annotated[
+    float | None,
+    typer.Option(
+        "--estimate-time",
+        min=0.01,
+        help="With --estimate: seconds to go on for where 2 % are not reached.",
+        show_default="60",
+    ),
+]
+Preload = Annotated[
+    Literal["auto", "memory", "device", "none"],
+    typer.Option(help="Where to hold the data: auto, on the device up to 2 GiB a split, else nowhere."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Threads that read data; 4, or as many as cores.", show_default=False),
+]
+TrainingBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", min=1, help="Windows of each process per step; the recipe's otherwise.", show_default=False
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PTPROF_TOKEN",
+        help="Bearer token; better in the environment, where other users do not see it.",
+        show_default=False,
+    ),
+]

@@ -17,18 +17,34 @@ from ptprof import train as training
 from ptprof.environment import environment
 from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
 from ptprof.export import FORMATS
-from ptprof.profile import costs
+from ptprof.plots import check_type
+from ptprof.profile import costs, volume
 from ptprof.profile.amortise import AmortiseReport
 from ptprof.profile.scenarios import SCENARIOS
-from ptprof.records import ArtifactRecord, Measurement, RunRecord
-from ptprof.report import figures, tables
+from ptprof.records import (
+    PLAIN,
+    ArtifactRecord,
+    Execution,
+    Measurement,
+    ModelRecord,
+    PinnRecord,
+    RunRecord,
+)
+from ptprof.report import evaluation as evaluated
+from ptprof.report import figures, pinns, tables
 from ptprof.report.diagnosis import Diagnosis, Provision
+from ptprof.report.estimates import EstimateReport, estimate_report
+from ptprof.report.format import listed
 from ptprof.runtimes import RUNTIMES
 from ptprof.runtimes.availability import provider
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
+from ptprof.train import burgers, evaluation
 from ptprof.train import data as shear_flow_data
-from ptprof.train.recipe import FORECASTERS, load_recipe
+from ptprof.train import estimate as estimating
+from ptprof.train.data.loader import AUTO, Reading
+from ptprof.train.evaluation import Evaluation
+from ptprof.train.recipe import DEPLOYABLE, FLOW_MATCHING, FORECASTERS, PINNS, load_recipe
 
 
 def quickstart(
@@ -53,7 +69,7 @@ def quickstart(
         info = shear_flow_data.generate(study.data, load_recipe("quick"), device=device, progress=progress)
         stage.show(tables.data_set(info))
     with stage(f"train: {len(names)} forecasters on {device}"):
-        runs = train(
+        trained = train(
             study,
             names,
             recipe="quick",
@@ -62,6 +78,7 @@ def quickstart(
             watts_per_core=watts_per_core,
             progress=progress,
         )
+        runs = [run for run in trained if isinstance(run, RunRecord)]
         stage.show(tables.runs(runs))
     with stage("export: TorchScript and ONNX, proven equal"):
         stage.show(
@@ -73,7 +90,7 @@ def quickstart(
         )
         stage.show(tables.measurements(measured))
     with stage("amortise: training spread over the queries"):
-        report = costs.amortise_study(study, counts, models=names, device=device)
+        report = costs.amortise_study(study, counts, models=names, device=device, recipe="quick")
         drawing = study.report / "cost-against-queries.png"
         figures.save(figures.cost_against_queries(report), drawing)
         stage.show(f"drawn in {drawing}")
@@ -89,20 +106,37 @@ def train(
     device: str,
     watts_per_core: float | None,
     progress: Progress,
+    execution: Execution = PLAIN,
+    reading: Reading = AUTO,
     data: Path | None = None,
     force: bool = False,
-) -> list[RunRecord]:
+) -> list[RunRecord | PinnRecord]:
     """Train the models one after the other; those that are trained already are left as they are."""
-    names = _known(models)
+    names = _known(models, (*DEPLOYABLE, *PINNS))
     chosen = load_recipe(recipe)
     device = resolve_device(device)
+    if (execution, reading) != (PLAIN, AUTO) and (plain := [name for name in names if name in PINNS]):
+        raise UsageError(f"{plain[0]} is trained in one way only: leave precision, batch and the like out")
     return [
-        training.train(
+        burgers.train(
             study,
             name,
             chosen,
             seed=seed,
             device=device,
+            force=force,
+            progress=progress,
+            watts_per_core=_watts(watts_per_core),
+        )
+        if name in PINNS
+        else training.train(
+            study,
+            name,
+            chosen,
+            seed=seed,
+            device=device,
+            execution=execution,
+            reading=reading,
             data=data,
             force=force,
             progress=progress,
@@ -112,20 +146,97 @@ def train(
     ]
 
 
+def estimate(
+    study: Study,
+    models: Sequence[str] | None,
+    *,
+    recipe: str,
+    epochs: int | None,
+    limit_s: float | None,
+    seed: int,
+    device: str,
+    execution: Execution,
+    watts_per_core: float | None,
+    intensity_g_per_kwh: float,
+    pue: float,
+    progress: Progress,
+    reading: Reading = AUTO,
+    data: Path | None = None,
+    force: bool = False,
+) -> EstimateReport:
+    """Project what training the models would cost, one after the other."""
+    costs.grams_per_joule(intensity_g_per_kwh, pue)
+    chosen = load_recipe(recipe)
+    device = resolve_device(device)
+    records = [
+        estimating.estimate(
+            study,
+            name,
+            chosen,
+            epochs=epochs,
+            limit_s=estimating.LIMIT_S if limit_s is None else limit_s,
+            seed=seed,
+            device=device,
+            execution=execution,
+            reading=reading,
+            data=data,
+            force=force,
+            progress=progress,
+            watts_per_core=_watts(watts_per_core),
+        )
+        for name in _known(models)
+    ]
+    return estimate_report(records, intensity_g_per_kwh=intensity_g_per_kwh, pue=pue)
+
+
+def evaluate(
+    study: Study,
+    models: Sequence[str] | None,
+    *,
+    run: str | None,
+    data: Path | None,
+    steps: int | None,
+    device: str,
+    out: Path | None,
+    progress: Progress,
+) -> list[Evaluation]:
+    """Score the newest run of each model (or ``run``) on a test split, and draw accuracy and rollouts."""
+    scored = list(
+        evaluation.evaluate(
+            study,
+            _trained(study, models, run),
+            data=data,
+            steps=steps,
+            device=resolve_device(device),
+            progress=progress,
+        )
+    )
+    evaluations, examples = [list(part) for part in zip(*scored, strict=True)]
+    drawn = evaluated.draw(evaluations, examples, out or study.report)
+    names = listed(path.name for path in drawn)
+    progress.console.print(f"drawn in {drawn[0].parent}: {names}", markup=False)
+    return evaluations
+
+
 def export(
     study: Study,
     models: Sequence[str] | None,
     *,
     run: str | None,
     formats: Sequence[str],
+    nfe: int | None,
     force: bool,
     progress: Progress,
+    recipe: str | None = None,
 ) -> list[ArtifactRecord]:
-    """Export the newest run of each model (or ``run``) to each format, through the parity gate."""
+    """Export the newest run of each model (or ``run``) to each format, through the parity gate.
+
+    With ``nfe`` and nothing named, the model that samples is meant.
+    """
     wanted = _chosen("format", formats, tuple(FORMATS))
     return [
-        exporting.export(study, record, wanted, force=force, progress=progress)
-        for record in _trained(study, models, run)
+        exporting.export(study, record, wanted, nfe=nfe, force=force, progress=progress)
+        for record in _with_weights(study, models, run, recipe, nfe)
     ]
 
 
@@ -139,48 +250,77 @@ def profile(
     device: str,
     batch: int,
     steps: int,
+    nfe: int | None,
     watts_per_core: float | None,
     force: bool,
     progress: Progress,
+    recipe: str | None = None,
 ) -> list[Measurement]:
-    """Measure the newest run of each model (or ``run``) on each runtime and scenario."""
+    """Measure the newest run of each model (or ``run``) on each runtime and scenario.
+
+    With ``nfe`` and nothing named, the model that samples is meant.
+    """
     return profiling.profile(
         study,
-        _trained(study, models, run),
+        _with_weights(study, models, run, recipe, nfe),
         runtimes=_chosen("runtime", runtimes, RUNTIMES),
         scenarios=_chosen("scenario", scenarios, SCENARIOS),
         device=resolve_device(device),
         batch=batch,
         steps=steps,
+        nfe=nfe,
         watts_per_core=_watts(watts_per_core),
         force=force,
         progress=progress,
     )
 
 
-def _known(models: Sequence[str] | None) -> list[str]:
-    """The models named, each known and once; the seven where none is named."""
-    if not models or list(models) == ["all"]:
+def _known(models: Sequence[str] | None, known: Sequence[str] = DEPLOYABLE) -> list[str]:
+    """The models named, each known and once; the seven where none is named, ``known`` for ``all``."""
+    if not models:
         return list(FORECASTERS)
+    if list(models) == ["all"]:
+        return list(known)
     for name in models:
-        if name not in FORECASTERS:
-            raise unknown("model", name, FORECASTERS)
+        if name in PINNS and name not in known:
+            raise UsageError(f"{name} is a PINN: only `ptprof train` and `ptprof burgers` know it as yet")
+        if name not in known:
+            raise unknown("model", name, known)
     return list(dict.fromkeys(models))
 
 
-def _trained(study: Study, models: Sequence[str] | None, run: str | None) -> list[RunRecord]:
-    """The newest run of each model named, or of each that is trained; or the one run named."""
+def _trained(
+    study: Study, models: Sequence[str] | None, run: str | None, nfe: int | None = None
+) -> list[RunRecord]:
+    """The newest run of each model named, or of each that is trained (``all`` too); or the one run named."""
+    if nfe is not None and not models:
+        models = [FLOW_MATCHING]
     if run is not None:
         runs = [r for r in study.runs() if r.run == run]
         if not runs:
             raise unknown("run", run, [r.run for r in study.runs()])
         return runs
-    if models:
+    if models and list(models) != ["all"]:
         return [study.run(name) for name in _known(models)]
     trained = {r.model: r for r in study.runs()}
     if not trained:
         raise StudyError(f"{study.root} holds no trained model: begin with `ptprof train`")
-    return [trained[name] for name in FORECASTERS if name in trained]
+    return [trained[name] for name in DEPLOYABLE if name in trained]
+
+
+def _with_weights(
+    study: Study, models: Sequence[str] | None, run: str | None, recipe: str | None, nfe: int | None
+) -> list[ModelRecord]:
+    """As `_trained`, with the estimates of models that were not trained; of ``recipe`` where it is named."""
+    if nfe is not None and not models:
+        models = [FLOW_MATCHING]
+    if run is not None:
+        return [study.named(run)]
+    if recipe is not None:
+        load_recipe(recipe)
+    names = _known(models) if models and list(models) != ["all"] else None
+    newest = study.newest(names, recipe)
+    return [newest[name] for name in names or DEPLOYABLE if name in newest]
 
 
 def _chosen(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -211,12 +351,15 @@ def amortise(
     batch: int,
     run: str | None,
     precision: str,
+    nfe: int | None,
     intensity_g_per_kwh: float,
     pue: float,
     figure: Path | None,
+    recipe: str | None = None,
 ) -> AmortiseReport:
     """Spread training over ``queries``, from the study or from a table, and draw it where asked to."""
-    counts = [costs.parse_queries(text) for text in queries]
+    served_by = None if table is not None else study
+    counts = [volume.queries(text, served_by, scenario) for text in queries]
     if table is not None and models:
         raise UsageError("a table brings its own models: name models for a study, or give --table alone")
     if table is not None:
@@ -225,19 +368,55 @@ def amortise(
         report = costs.amortise_study(
             study,
             counts,
-            models=_known(models) if models else None,
+            models=_known(models) if models and list(models) != ["all"] else None,
             scenario=scenario,
             device=device,
             runtime=runtime,
             batch=batch,
             run=run,
             precision=precision,
+            nfe=nfe,
+            recipe=recipe,
             intensity_g_per_kwh=intensity_g_per_kwh,
             pue=pue,
         )
     if figure is not None:
         figures.save(figures.cost_against_queries(report), figure)
     return report
+
+
+def burgers_sweep(
+    study: Study,
+    *,
+    recipe: str,
+    sizes: Sequence[int] | None,
+    seeds: int,
+    device: str,
+    intensity_g_per_kwh: float,
+    pue: float,
+    figure: Path | None,
+    watts_per_core: float | None,
+    force: bool,
+    progress: Progress,
+) -> burgers.TradeOff:
+    """The sweep of the PINNs and what it says, drawn where asked to."""
+    chosen = load_recipe(recipe)
+    if figure is not None:
+        check_type(figure)
+    points = burgers.sweep(
+        study,
+        chosen,
+        sizes=sizes,
+        seeds=seeds,
+        device=resolve_device(device),
+        force=force,
+        progress=progress,
+        watts_per_core=_watts(watts_per_core),
+    )
+    made = burgers.tradeoff(points, chosen, intensity_g_per_kwh=intensity_g_per_kwh, pue=pue)
+    if figure is not None:
+        figures.save(pinns.figure(made), figure)
+    return made
 
 
 def doctor() -> Diagnosis:

@@ -16,10 +16,13 @@ COMMANDS = (
     "data generate",
     "data info",
     "train",
+    "evaluate",
     "export",
     "profile",
     "amortise",
+    "burgers",
     "serve",
+    "query",
 )
 
 
@@ -57,8 +60,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     ("arguments", "says"),
     [
         (["train", "fnoo"], "did you mean 'fno'"),
+        (["train", "flow-machting"], "did you mean 'flow-matching'"),
+        (["export", "--nfe", "4"], "flow-matching"),
         (["train", "fno", "--recipe", "quik"], "did you mean 'quick'"),
         (["train", "fno", "--device", "cuda:7"], "cuda"),
+        (["train", "fno", "--device", "cpu", "--precision", "tf32"], "--precision fp32 or bf16"),
+        (["train", "fno", "--device", "cpu", "--accumulate", "9"], "--accumulate from 1 to 8"),
+        (["evaluate"], "ptprof train"),
         (["export"], "ptprof train"),
         (["profile"], "ptprof train"),
         (["amortise"], "ptprof"),

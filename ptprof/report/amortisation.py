@@ -47,7 +47,7 @@ def _costs(report: AmortiseReport) -> Table:
             model.model,
             *([model.runtime or NONE] if measured_here else []),
             interval(model.training_g, "g"),
-            model.training_source,
+            model.training_source if model.projected is None else f"projected ({model.projected.source})",
             interval(model.per_query_g, "g"),
             model.source,
         )

@@ -11,6 +11,7 @@ from ptprof.records import Energy, EnergyBreakdown, Interval
 NONE = "–"
 _PREFIXES = {-4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_DURATIONS = ((3600, "h"), (60, "min"), (1, "s"))
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -51,6 +52,16 @@ def seconds(value: float) -> str:
     if minutes < 60:
         return f"{round(value) // 60} min {round(value) % 60:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def duration(figure: Interval, digits: int = 3) -> str:
+    """A duration (s) and its half-width, in one unit: ``12.3 ± 0.4 min``."""
+    unit, name = next((u, n) for u, n in _DURATIONS if figure.value >= 2 * u or u == 1)
+    scaled = figure.value / unit
+    if figure.high is None:
+        return f"{significant(scaled, digits)} {name}"
+    decimals = max(0, digits - 1 - _exponent(scaled, digits)) if scaled else 0
+    return f"{scaled:.{decimals}f} ± {(figure.high - figure.value) / unit:.{decimals}f} {name}"
 
 
 def size(value: int | None) -> str:

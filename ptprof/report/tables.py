@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ptprof.records import Accuracy, ArtifactRecord, Energy, Measurement, RunRecord
+from ptprof.records import Accuracy, ArtifactRecord, Energy, Measurement, RunRecord, Scores
 from ptprof.report.amortisation import amortisation
 from ptprof.report.diagnosis import diagnosis
+from ptprof.report.estimates import estimates
 from ptprof.report.format import NONE, energy, interval, listed, prefixed, seconds, size, sources, tiny
 from ptprof.report.style import paragraph, row, table
 
-__all__ = ["amortisation", "data_set", "diagnosis", "measurements", "parity", "runs"]
+__all__ = ["amortisation", "data_set", "diagnosis", "estimates", "measurements", "parity", "runs"]
 
 if TYPE_CHECKING:
     from ptprof.train.data import DatasetInfo
@@ -82,20 +82,18 @@ def _score_columns(steps: int) -> tuple[str, str]:
 
 def _scores(accuracy: Accuracy, steps: int) -> tuple[str, str]:
     """VRMSE and Pearson r after one step, and at the end of a rollout of ``steps``."""
-    first = accuracy.one_step
-    vrmse, r = _mean(first.vrmse.values()), _mean(first.pearson_r.values())
+    vrmse, r = _means(accuracy.one_step)
     if not steps:
         return vrmse, r
     if len(accuracy.rollout) < steps:
         return f"{vrmse} {NONE}", f"{r} {NONE}"
-    last = accuracy.rollout[steps - 1]
-    return f"{vrmse} {_mean(last.vrmse.values())}", f"{r} {_mean(last.pearson_r.values())}"
+    last_vrmse, last_r = _means(accuracy.rollout[steps - 1])
+    return f"{vrmse} {last_vrmse}", f"{r} {last_r}"
 
 
-def _mean(scores: Iterable[float | None]) -> str:
-    """The mean of the scores that are defined."""
-    defined = [score for score in scores if score is not None]
-    return f"{fmean(defined):.3f}" if defined else NONE
+def _means(scores: Scores) -> tuple[str, str]:
+    vrmse, r = scores.mean("vrmse"), scores.mean("pearson_r")
+    return NONE if vrmse is None else f"{vrmse:.3f}", NONE if r is None else f"{r:.3f}"
 
 
 def measurements(records: Iterable[Measurement]) -> RenderableType:
@@ -125,7 +123,7 @@ def _measured(title: str, group: Sequence[Measurement]) -> Table:
         sizes = (size(m.peak_host_bytes), size(m.peak_device_bytes)) if on_gpu else (size(m.peak_host_bytes),)
         row(
             made,
-            m.model,
+            m.model if m.nfe is None else f"{m.model} nfe {m.nfe}",
             m.runtime if m.precision == "fp32" else f"{m.runtime} {m.precision}",
             interval(m.latency_s, "s"),
             f"{prefixed(m.throughput_per_s.value, '').rstrip()}/s",
@@ -162,6 +160,8 @@ def parity(records: Iterable[ArtifactRecord]) -> RenderableType:
         f"1 step, {rollout}: from the trained model. To float64: one step from the same model\n"
         "in float64, bounded by the gate; the trained model's own distance stands beside it.\n"
     )
+    if untrained := [a.model for a in artifacts if any(file.parity.synthetic for file in a.files)]:
+        made.caption += f"Synthetic windows, and weights that were not trained: {listed(untrained)}.\n"
     return made
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ptprof.profile.amortise import AmortiseReport, BreakEvenReport, CheapestReport, envelope
+from ptprof.profile.amortise import AmortiseReport, BreakEvenReport, CheapestReport, ModelReport, envelope
+from ptprof.records import Source
 from ptprof.report.format import count, listed, prefixed
 
 
@@ -57,10 +58,32 @@ def conversion(report: AmortiseReport) -> str:
     return f"Carbon intensity {report.intensity_g_per_kwh:g} gCO2eq/kWh, PUE {report.pue}."
 
 
+def projections(report: AmortiseReport) -> list[str]:
+    """Whose training was not paid but projected, from what and how far; nothing where all were trained."""
+    sentences = []
+    for model in report.models:
+        if (made := model.projected) is not None:
+            known = "its error unknown" if made.half_width is None else f"± {made.half_width:.1%}"
+            missed = "" if made.converged else ", 2 % not reached"
+            steps = "1 step" if made.steps == 1 else f"{made.steps} steps"
+            sentences.append(
+                f"The training cost of {model.model} is projected from {steps} ({known}{missed})"
+                f" to {count(made.epochs)} epoch{'s' * (made.epochs != 1)}."
+            )
+    if sentences:
+        sentences.append("What is projected was not trained: nothing is said of its accuracy.")
+    return sentences
+
+
+def _training_source(model: ModelReport) -> Source:
+    """What the cost of training rests on."""
+    return model.training_source if model.projected is None else model.projected.source
+
+
 def caveats(report: AmortiseReport) -> list[str]:
     """What a reader must know to read the figures right."""
-    notes = list(report.costs.notes)
-    sources = {model.source for model in report.models} | {model.training_source for model in report.models}
+    notes = [*projections(report), *report.costs.notes]
+    sources = {model.source for model in report.models} | {_training_source(model) for model in report.models}
     if "modelled" in sources:
         if sources == {"modelled"} and all(model.components == ("cpu",) for model in report.models):
             notes.append(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from ptprof.profile.amortise import AmortiseReport, Candidate, Costs, amortise
+from ptprof.profile.amortise import AmortiseReport, Candidate, Costs, Projected, amortise
 from ptprof.profile.breakeven import Cost, Lifetime, Part
 from ptprof.profile.paper import TABLE2
 from ptprof.profile.table import from_table
@@ -108,6 +108,28 @@ def test_a_modelled_answer_says_that_it_is_cpu_time() -> None:
     assert line(text, "unet", "onnxruntime").split().count("modelled") == 2
 
 
+def test_a_projected_training_is_said_in_words_and_in_the_table() -> None:
+    made = Projected(
+        epochs=200, steps=57, half_width=0.0184, converged=True, source="modelled", synthetic_data=True
+    )
+    rough = made.model_copy(update={"steps": 1, "half_width": None, "converged": False})
+    both = (
+        candidate("unet", 2.0, 1e-3, training_source="projected", projected=rough),
+        candidate("fno", 1.0, 2e-3, training_source="projected", projected=made),
+        candidate("tfno", 1.0, 2e-3),
+    )
+    text = printed(tables.amortisation(amortise(Costs(both, "one-step", 445.0, 1.0), [100.0])))
+    flowing = " ".join(text.split())
+    assert "The training cost of fno is projected from 57 steps (± 1.8%) to 200 epochs." in flowing
+    assert "cost of unet is projected from 1 step (its error unknown, 2 % not reached) to 200" in flowing
+    assert "training cost of tfno" not in flowing
+    assert "was not trained: nothing is said of its accuracy" in flowing
+    # What is projected from modelled energy is CPU time too.
+    assert "the answer is CPU time in other words" in flowing
+    assert "projected (modelled)" in line(text, "fno", "onnxruntime")
+    assert "projected" not in line(text, "tfno", "onnxruntime")
+
+
 def test_two_assumed_wattages_do_not_cancel_and_nothing_says_that_they_do() -> None:
     eight = Lifetime(
         Cost((Part(1.0, 0.5, "cpu-model-8W"),), 0.0), Cost((Part(2e-3, 0.5, "cpu-model-8W"),), 0.0)
@@ -150,7 +172,7 @@ def energy(make_energy: Make, joules: float, source: str = "modelled") -> Energy
 
 
 def test_runs_stand_beside_persistence(make_run: Make, make_energy: Make) -> None:
-    worse = Scores(pearson_r={"tracer": 0.25, "pressure": None}, vrmse={"tracer": 1.5, "pressure": None})
+    worse = Scores(pearson_r={"tracer": 0.25, "pressure": None}, vrmse={"tracer": 1.0, "pressure": 2.0})
     better = Scores(pearson_r={"tracer": 0.5, "pressure": 0.6}, vrmse={"tracer": 0.125, "pressure": 0.375})
     runs = [
         make_run(
@@ -203,6 +225,19 @@ def test_measurements_stand_by_scenario(make_measurement: Make, make_energy: Mak
         for figure in ("12.3 ± 0.3 ms", "81.3/s", "300 MiB", "700 ± 350 mJ", "modelled"):
             assert figure in row
     assert "flags" not in text
+
+
+def test_a_model_that_samples_shows_how_often_it_evaluates_its_network(
+    make_measurement: Make, make_energy: Make
+) -> None:
+    records = [
+        make_measurement("flow-matching", energy(make_energy, 0.1 * nfe), nfe=nfe, variant=variant)
+        for nfe, variant in ((4, ""), (8, "nfe8"))
+    ]
+    text = printed(tables.measurements([make_measurement("unet-cp", energy(make_energy, 0.1)), *records]))
+    assert "100 ± 50 mJ" in line(text, "unet-cp", "onnxruntime")
+    assert "400 ± 200 mJ" in line(text, "flow-matching", "nfe", "4", "onnxruntime")
+    assert "800 ± 400 mJ" in line(text, "flow-matching", "nfe", "8", "onnxruntime")
 
 
 def test_what_is_wrong_with_a_measurement_is_shown(make_measurement: Make, make_energy: Make) -> None:
