@@ -1,0 +1,83 @@
+"""The commands: parse, call one function, print. A command imports its rooms itself: help stays quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptprof import __version__
+from ptprof.cli import deploying, serving, start, training
+from ptprof.errors import PtprofError
+from ptprof.runtimes.threads import spin_briefly
+
+__all__ = ["app", "main"]
+
+COMMANDS = (
+    (start.quickstart, "Example: ptprof quickstart --study /tmp/study"),
+    (start.doctor, "Example: ptprof doctor --json"),
+    (training.train, "Example: ptprof train fno unet --seed 1"),
+    (training.evaluate, "Example: ptprof evaluate fno unet-cp --steps 50"),
+    (deploying.export, "Example: ptprof export fno --format onnx"),
+    (deploying.profile, "Example: ptprof profile fno --runtime onnxruntime --scenario one-step"),
+    (
+        deploying.amortise,
+        "Examples: ptprof amortise --queries 1e6 --queries 1e7; ptprof amortise --table costs.csv",
+    ),
+    (training.burgers, "Example: ptprof burgers --seeds 3 --figure burgers.png"),
+    (serving.serve, "Example: ptprof serve fno --port 8000"),
+    (serving.query, "Example: ptprof query fno --steps 50 --trajectory 0 --out states.npy"),
+)
+"""In the order of the help, each with an example."""
+
+app = typer.Typer(
+    name="ptprof",
+    help="Which scientific-ML forecaster is cheapest over its whole life: train, export, measure, amortise.",
+    epilog="Begin with: ptprof quickstart",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command, example in COMMANDS:
+    app.command(epilog=example)(command)
+data = typer.Typer(no_args_is_help=True, help="Make a shear-flow data set, or tell what a folder holds.")
+data.command("generate", epilog="Example: ptprof data generate --recipe quick")(start.data_generate)
+data.command("info", epilog="Example: ptprof data info study/data/shear_flow")(start.data_info)
+app.add_typer(data, name="data")
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    study: Annotated[
+        Path,
+        typer.Option(envvar="PTPROF_STUDY", help="Folder that holds everything that ptprof makes."),
+    ] = Path("study"),
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before the command's name."""
+    ctx.obj = study
+    if version:
+        sys.stdout.write(f"ptprof {__version__}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr, never a traceback."""
+    spin_briefly(os.environ)
+    try:
+        app()
+    except PtprofError as error:
+        from ptprof.train.processes import first_to_fail
+
+        if first_to_fail():
+            sys.stderr.write(f"ptprof: {error}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"ptprof: {error.filename or 'input/output'}: {error.strerror or error}\n")
+        sys.exit(1)
