@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,3 +36,27 @@ def progress_bar(enabled: bool = True) -> Progress:
         console=console(stderr=True),
         disable=not enabled,
     )
+
+
+class Stages:
+    """Headings of the whole way on the progress display's console, each with the time it took."""
+
+    def __init__(self, progress: Progress, of: int) -> None:
+        self._progress = progress
+        self._of = of
+        self._count = 0
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[None]:
+        self._count += 1
+        console = self._progress.console
+        console.print(f"[bold]{self._count}/{self._of} {title}[/bold]")
+        begun = time.perf_counter()
+        yield
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        console.print(f"[dim]took {time.perf_counter() - begun:.0f} s[/dim]\n")
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print a result above the progress bars."""
+        self._progress.console.print(renderable)

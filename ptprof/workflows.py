@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import RenderableType
 from rich.progress import Progress
 
-from ptprof import energy
+from ptprof import choices, energy
 from ptprof import export as exporting
 from ptprof import profile as profiling
 from ptprof import train as training
 from ptprof.environment import environment
-from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
+from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.export import FORMATS
 from ptprof.plots import check_type
 from ptprof.profile import costs, volume
 from ptprof.profile.amortise import AmortiseReport
 from ptprof.profile.scenarios import SCENARIOS
+from ptprof.progress import Stages
 from ptprof.records import (
     PLAIN,
     ArtifactRecord,
     Execution,
     Measurement,
-    ModelRecord,
     PinnRecord,
     RunRecord,
 )
@@ -44,7 +41,7 @@ from ptprof.train import data as shear_flow_data
 from ptprof.train import estimate as estimating
 from ptprof.train.data.loader import AUTO, Reading
 from ptprof.train.evaluation import Evaluation
-from ptprof.train.recipe import DEPLOYABLE, FLOW_MATCHING, FORECASTERS, PINNS, load_recipe
+from ptprof.train.recipe import DEPLOYABLE, PINNS, load_recipe
 
 
 def quickstart(
@@ -62,9 +59,9 @@ def quickstart(
     Each stage says on stderr what it found; the answer is returned. Raises what the stages raise.
     """
     counts = [costs.parse_queries(text) for text in queries]
-    names = _known(models)
+    names = choices.known(models)
     device = resolve_device(device)
-    stage = _Stages(progress, of=5)
+    stage = Stages(progress, of=5)
     with stage("data: simulate the shear flow"):
         info = shear_flow_data.generate(study.data, load_recipe("quick"), device=device, progress=progress)
         stage.show(tables.data_set(info))
@@ -112,7 +109,7 @@ def train(
     force: bool = False,
 ) -> list[RunRecord | PinnRecord]:
     """Train the models one after the other; those that are trained already are left as they are."""
-    names = _known(models, (*DEPLOYABLE, *PINNS))
+    names = choices.known(models, (*DEPLOYABLE, *PINNS))
     chosen = load_recipe(recipe)
     device = resolve_device(device)
     if (execution, reading) != (PLAIN, AUTO) and (plain := [name for name in names if name in PINNS]):
@@ -184,7 +181,7 @@ def estimate(
             progress=progress,
             watts_per_core=_watts(watts_per_core),
         )
-        for name in _known(models)
+        for name in choices.known(models)
     ]
     return estimate_report(records, intensity_g_per_kwh=intensity_g_per_kwh, pue=pue)
 
@@ -204,7 +201,7 @@ def evaluate(
     scored = list(
         evaluation.evaluate(
             study,
-            _trained(study, models, run),
+            choices.trained(study, models, run),
             data=data,
             steps=steps,
             device=resolve_device(device),
@@ -233,10 +230,10 @@ def export(
 
     With ``nfe`` and nothing named, the model that samples is meant.
     """
-    wanted = _chosen("format", formats, tuple(FORMATS))
+    wanted = choices.chosen("format", formats, tuple(FORMATS))
     return [
         exporting.export(study, record, wanted, nfe=nfe, force=force, progress=progress)
-        for record in _with_weights(study, models, run, recipe, nfe)
+        for record in choices.with_weights(study, models, run, recipe, nfe)
     ]
 
 
@@ -262,9 +259,9 @@ def profile(
     """
     return profiling.profile(
         study,
-        _with_weights(study, models, run, recipe, nfe),
-        runtimes=_chosen("runtime", runtimes, RUNTIMES),
-        scenarios=_chosen("scenario", scenarios, SCENARIOS),
+        choices.with_weights(study, models, run, recipe, nfe),
+        runtimes=choices.chosen("runtime", runtimes, RUNTIMES),
+        scenarios=choices.chosen("scenario", scenarios, SCENARIOS),
         device=resolve_device(device),
         batch=batch,
         steps=steps,
@@ -273,66 +270,6 @@ def profile(
         force=force,
         progress=progress,
     )
-
-
-def _known(models: Sequence[str] | None, known: Sequence[str] = DEPLOYABLE) -> list[str]:
-    """The models named, each known and once; the seven where none is named, ``known`` for ``all``."""
-    if not models:
-        return list(FORECASTERS)
-    if list(models) == ["all"]:
-        return list(known)
-    for name in models:
-        if name in PINNS and name not in known:
-            raise UsageError(f"{name} is a PINN: only `ptprof train` and `ptprof burgers` know it as yet")
-        if name not in known:
-            raise unknown("model", name, known)
-    return list(dict.fromkeys(models))
-
-
-def _trained(
-    study: Study, models: Sequence[str] | None, run: str | None, nfe: int | None = None
-) -> list[RunRecord]:
-    """The newest run of each model named, or of each that is trained (``all`` too); or the one run named."""
-    if nfe is not None and not models:
-        models = [FLOW_MATCHING]
-    if run is not None:
-        runs = [r for r in study.runs() if r.run == run]
-        if not runs:
-            raise unknown("run", run, [r.run for r in study.runs()])
-        return runs
-    if models and list(models) != ["all"]:
-        return [study.run(name) for name in _known(models)]
-    trained = {r.model: r for r in study.runs()}
-    if not trained:
-        raise StudyError(f"{study.root} holds no trained model: begin with `ptprof train`")
-    return [trained[name] for name in DEPLOYABLE if name in trained]
-
-
-def _with_weights(
-    study: Study, models: Sequence[str] | None, run: str | None, recipe: str | None, nfe: int | None
-) -> list[ModelRecord]:
-    """As `_trained`, with the estimates of models that were not trained; of ``recipe`` where it is named."""
-    if nfe is not None and not models:
-        models = [FLOW_MATCHING]
-    if run is not None:
-        return [study.named(run)]
-    if recipe is not None:
-        load_recipe(recipe)
-    names = _known(models) if models and list(models) != ["all"] else None
-    newest = study.newest(names, recipe)
-    return [newest[name] for name in names or DEPLOYABLE if name in newest]
-
-
-def _chosen(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The names given, each known and once; all of them for ``all``."""
-    if list(names) == ["all"]:
-        return tuple(known)
-    if not names:
-        raise UsageError(f"name at least one {kind}: {', '.join(known)}, or all")
-    for name in names:
-        if name not in known:
-            raise unknown(kind, name, known)
-    return tuple(dict.fromkeys(names))
 
 
 def _watts(given: float | None) -> float:
@@ -368,7 +305,7 @@ def amortise(
         report = costs.amortise_study(
             study,
             counts,
-            models=_known(models) if models and list(models) != ["all"] else None,
+            models=choices.known(models) if models and list(models) != ["all"] else None,
             scenario=scenario,
             device=device,
             runtime=runtime,
@@ -437,27 +374,3 @@ def _provision(runtime: str, device: str) -> Provision:
         return Provision(runtime=runtime, device=device, provider=provider(runtime, device))
     except RuntimeUnavailable as error:
         return Provision(runtime=runtime, device=device, provider=None, detail=str(error))
-
-
-class _Stages:
-    """Headings of the whole way on the progress display's console, each with the time it took."""
-
-    def __init__(self, progress: Progress, of: int) -> None:
-        self._progress = progress
-        self._of = of
-        self._count = 0
-
-    @contextmanager
-    def __call__(self, title: str) -> Iterator[None]:
-        self._count += 1
-        console = self._progress.console
-        console.print(f"[bold]{self._count}/{self._of} {title}[/bold]")
-        begun = time.perf_counter()
-        yield
-        for task in self._progress.task_ids:
-            self._progress.remove_task(task)
-        console.print(f"[dim]took {time.perf_counter() - begun:.0f} s[/dim]\n")
-
-    def show(self, renderable: RenderableType) -> None:
-        """Print a result above the progress bars."""
-        self._progress.console.print(renderable)

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from ptprof import cli, workflows
 from ptprof.errors import UsageError
+from ptprof.progress import progress_bar
 from ptprof.records import Execution, PinnRecord
+from ptprof.study import Study
 from ptprof.train.recipe import load_recipe
 
 
@@ -87,12 +89,12 @@ def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, arguments: li
 def test_a_pinn_is_trained_in_one_way_only(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one way only"):
         workflows.train(
-            workflows.Study(tmp_path),
+            Study(tmp_path),
             ["burgers-nn"],
             recipe="quick",
             seed=0,
             device="cpu",
             watts_per_core=None,
-            progress=cli.progress_bar(False),
+            progress=progress_bar(False),
             execution=Execution(precision="bf16"),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptprof import workflows
+from ptprof import choices
 from ptprof.errors import StudyError, UsageError
 from ptprof.records import EnergyBreakdown, RunRecord
 from ptprof.study import Study, write_record
@@ -27,23 +27,23 @@ def study(tmp_path: Path, make_run: Callable[..., RunRecord]) -> Study:
 
 
 def test_none_named_means_the_seven_and_flow_matching_is_named_or_among_all() -> None:
-    assert list(FORECASTERS) == workflows._known(None) == workflows._known([]) == SEVEN
-    assert workflows._known(["all"])[:8] == [*SEVEN, "flow-matching"]
-    assert workflows._known(["flow-matching", "fno", "fno"]) == ["flow-matching", "fno"]
+    assert list(FORECASTERS) == choices.known(None) == choices.known([]) == SEVEN
+    assert choices.known(["all"])[:8] == [*SEVEN, "flow-matching"]
+    assert choices.known(["flow-matching", "fno", "fno"]) == ["flow-matching", "fno"]
     with pytest.raises(UsageError, match="did you mean 'flow-matching'"):
-        workflows._known(["flowmatching"])
+        choices.known(["flowmatching"])
 
 
 def test_what_is_trained_is_what_is_exported_and_measured(study: Study) -> None:
     for models in (None, [], ["all"]):
-        runs = workflows._trained(study, models, None)
+        runs = choices.trained(study, models, None)
         assert [run.model for run in runs] == ["unet-cp", "fno", "flow-matching"]
 
 
 def test_a_number_of_evaluations_alone_means_the_model_that_samples(study: Study, tmp_path: Path) -> None:
-    assert [run.model for run in workflows._trained(study, None, None, 4)] == ["flow-matching"]
-    assert [run.model for run in workflows._trained(study, ["fno"], None, 4)] == ["fno"]
-    (run,) = workflows._trained(study, None, "unet-cp-quick-s0", 4)
+    assert [run.model for run in choices.trained(study, None, None, 4)] == ["flow-matching"]
+    assert [run.model for run in choices.trained(study, ["fno"], None, 4)] == ["fno"]
+    (run,) = choices.trained(study, None, "unet-cp-quick-s0", 4)
     assert run.model == "unet-cp"
     with pytest.raises(StudyError, match="flow-matching"):
-        workflows._trained(Study(tmp_path / "empty"), None, None, 4)
+        choices.trained(Study(tmp_path / "empty"), None, None, 4)
