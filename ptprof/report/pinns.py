@@ -27,9 +27,9 @@ MARKS = "Marks: a training's end and its number of points, bars 95 %; lines: wha
 
 #: The paper's own marks: squares, dots and triangles; they and the dashes tell the models apart in grey.
 _STYLES: dict[str, dict[str, Any]] = {
-    "burgers-nn": {"marker": "s", "color": COLOURS[1], "linestyle": "--"},
-    "burgers-u-pinn": {"marker": "o", "color": COLOURS[0], "linestyle": "-"},
-    "burgers-s-pinn": {"marker": "^", "color": "#555555", "linestyle": ":"},
+    "burgers-nn": {"marker": "s", "color": COLOURS[1], "linestyle": "--", "labels": "above"},
+    "burgers-u-pinn": {"marker": "o", "color": COLOURS[0], "linestyle": "-", "labels": "below"},
+    "burgers-s-pinn": {"marker": "^", "color": "#555555", "linestyle": ":", "labels": "below"},
 }
 
 
@@ -148,6 +148,8 @@ def figure(made: TradeOff) -> Figure:
         above.set(
             xscale="log", yscale="log", xlabel="CO2eq of the training, g", ylabel="test mean square error"
         )
+        # Room for the numbers of points below the bars.
+        above.set_ylim(bottom=above.get_ylim()[0] / 6)
         above.legend(loc="lower left")
         _factor(below, made.comparisons[0])
         lines = [_compared(made.comparisons[0]), _front(made), MARKS, *caveats(made)]
@@ -182,8 +184,19 @@ def _lines(axes: Any, model: str, stops: list[Stop], style: dict[str, Any]) -> N
         zorder=5,
     )
     for stop in ends:
-        place = (stop.co2eq_g.value, stop.test_mse.value)
-        axes.annotate(f"{stop.points:,}", place, xytext=(6, 5), textcoords="offset points", fontsize=7)
+        # Upright and past the bar, the NN's above and the PINNs' below, since the ends lie side by side.
+        error, up = stop.test_mse, style["labels"] == "above"
+        end = (error.high if up else error.low) or error.value
+        axes.annotate(
+            f"{stop.points:,}",
+            (stop.co2eq_g.value, end),
+            xytext=(0, 4 if up else -4),
+            textcoords="offset points",
+            rotation="vertical",
+            horizontalalignment="center",
+            verticalalignment="bottom" if up else "top",
+            fontsize=7,
+        )
 
 
 def _factor(axes: Any, best: Comparison) -> None:
@@ -199,7 +212,12 @@ def _factor(axes: Any, best: Comparison) -> None:
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.axhline(PAPER_FACTOR, color="black", linewidth=0.8, linestyle=":")
     axes.annotate(
-        "the paper: up to 10", (0.01, PAPER_FACTOR), xycoords=("axes fraction", "data"), fontsize=7.5
+        "the paper: up to 10",
+        (0.01, PAPER_FACTOR),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -10),
+        textcoords="offset points",
+        fontsize=7.5,
     )
     axes.set(
         xscale="log", yscale="log", xlabel="test mean square error reached", ylabel=f"CO2eq, NN / {best.pinn}"
