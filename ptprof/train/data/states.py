@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import h5py
 import numpy as np
@@ -26,6 +28,12 @@ DATASETS = (("t0_fields/tracer", 0), ("t0_fields/pressure", 1), ("t1_fields/velo
 
 RUN_BYTES = 1 << 20
 """Read at once, as far as several states fit: what stays in a core's cache until it is standardised."""
+
+PIECES = 16
+"""Threads read a field one at a time where its state lies in more pieces: they would wait for Python's lock
+at every one, longer than it takes to read it."""
+
+_ALONE = Lock()
 
 Floats = NDArray[np.float32]
 
@@ -57,6 +65,11 @@ class Blocks:
     shape: tuple[int, ...]
     block: tuple[int, ...]
     offsets: NDArray[np.int64]
+
+    @property
+    def pieces(self) -> int:
+        """How many blocks hold a part of one state."""
+        return int(np.prod(self.offsets.shape[2:]))
 
 
 @dataclass(frozen=True)
@@ -112,8 +125,10 @@ class StateFile:
                         runs = self._straight(
                             file.fileno(), self.blocks[number], row, start, start + len(out)
                         )
-                    for run in runs:
-                        self._put(run, row, start, out, channel + run.component, scale)
+                    many = self.blocks is not None and self.blocks[number].pieces > PIECES
+                    with _ALONE if many else nullcontext():
+                        for run in runs:
+                            self._put(run, row, start, out, channel + run.component, scale)
         except FileNotFoundError:
             raise DataError(f"{self.path} is not there any more") from None
         except OSError as error:
