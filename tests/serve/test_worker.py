@@ -66,8 +66,11 @@ def test_a_full_line_is_503_and_empties_again(serving, gated, state: Tensor) -> 
     ):
         url = "/v2/models/slow/infer"
         with ThreadPoolExecutor(6) as aside:
-            asked = [aside.submit(client.post, url, content=body(state)) for _ in range(6)]
-            # One runs and two wait, whichever came first; the others hear of it at once.
+            asked = [aside.submit(client.post, url, content=body(state))]
+            # It runs alone: those that came with it would run with it.
+            assert gated.begun.acquire(timeout=20)
+            asked += [aside.submit(client.post, url, content=body(state)) for _ in range(5)]
+            # Two of them wait, whichever came first; the others hear of it at once.
             turned_away, waiting = _first(asked, 3)
             for refusal in turned_away:
                 assert refusal.result().status_code == 503
