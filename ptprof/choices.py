@@ -24,12 +24,8 @@ def known(models: Sequence[str] | None, among: Sequence[str] = DEPLOYABLE) -> li
     return list(dict.fromkeys(models))
 
 
-def trained(
-    study: Study, models: Sequence[str] | None, run: str | None, nfe: int | None = None
-) -> list[RunRecord]:
+def trained(study: Study, models: Sequence[str] | None, run: str | None) -> list[RunRecord]:
     """The newest run of each model named, or of each that is trained (``all`` too); or the one run named."""
-    if nfe is not None and not models:
-        models = [FLOW_MATCHING]
     if run is not None:
         runs = [r for r in study.runs() if r.run == run]
         if not runs:
@@ -46,7 +42,10 @@ def trained(
 def with_weights(
     study: Study, models: Sequence[str] | None, run: str | None, recipe: str | None, nfe: int | None
 ) -> list[ModelRecord]:
-    """As `trained`, with the estimates of models that were not trained; of ``recipe`` where it is named."""
+    """As `trained`, with the estimates of models that were not trained; of ``recipe`` where it is named.
+
+    With ``nfe`` and nothing named, the model that samples is meant.
+    """
     if nfe is not None and not models:
         models = [FLOW_MATCHING]
     if run is not None:

@@ -36,14 +36,17 @@ def test_none_named_means_the_seven_and_flow_matching_is_named_or_among_all() ->
 
 def test_what_is_trained_is_what_is_exported_and_measured(study: Study) -> None:
     for models in (None, [], ["all"]):
-        runs = choices.trained(study, models, None)
-        assert [run.model for run in runs] == ["unet-cp", "fno", "flow-matching"]
+        for runs in (
+            choices.trained(study, models, None),
+            choices.with_weights(study, models, None, None, None),
+        ):
+            assert [run.model for run in runs] == ["unet-cp", "fno", "flow-matching"]
 
 
 def test_a_number_of_evaluations_alone_means_the_model_that_samples(study: Study, tmp_path: Path) -> None:
-    assert [run.model for run in choices.trained(study, None, None, 4)] == ["flow-matching"]
-    assert [run.model for run in choices.trained(study, ["fno"], None, 4)] == ["fno"]
-    (run,) = choices.trained(study, None, "unet-cp-quick-s0", 4)
+    assert [run.model for run in choices.with_weights(study, None, None, None, 4)] == ["flow-matching"]
+    assert [run.model for run in choices.with_weights(study, ["fno"], None, None, 4)] == ["fno"]
+    (run,) = choices.with_weights(study, None, "unet-cp-quick-s0", None, 4)
     assert run.model == "unet-cp"
     with pytest.raises(StudyError, match="flow-matching"):
-        choices.trained(Study(tmp_path / "empty"), None, None, 4)
+        choices.with_weights(Study(tmp_path / "empty"), None, None, None, 4)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from ptprof.errors import StudyError
-from ptprof.records import PLAIN, Epoch, Execution, Value
+from ptprof.records import PLAIN, Epoch, Execution, ModelRecord, Value
 from ptprof.study import atomic, sha256
 
 Weights = dict[str, Tensor]
@@ -52,6 +52,12 @@ class Settings(Value):
     data_sha256: str
     device: str
     execution: Execution = PLAIN
+
+    @classmethod
+    def of(cls, record: ModelRecord, device: str) -> Settings:
+        """What ``record`` was made with, on the kind of ``device`` that it is compared by."""
+        kept = {name: getattr(record, name) for name in cls.model_fields if name != "device"}
+        return cls(**kept, device=device)
 
     def differences(self, other: Settings) -> list[str]:
         """What differs from ``other``, named for people."""

@@ -144,15 +144,7 @@ def _known(
         load_weights(folder / CHECKPOINT, record.model, record.checkpoint_sha256)
     except StudyError:
         return None
-    made = Settings(
-        model=record.model,
-        recipe=record.recipe,
-        recipe_sha256=record.recipe_sha256,
-        seed=record.seed,
-        data_sha256=record.data_sha256,
-        device=torch.device(record.device).type,
-        execution=record.execution,
-    )
+    made = Settings.of(record, torch.device(record.device).type)
     cpu = record.energy.cpu
     if cpu is not None and cpu.projected_from == "modelled" and cpu.sensor != CpuModel(watts_per_core).name:
         return None

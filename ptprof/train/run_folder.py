@@ -26,15 +26,7 @@ def run_name(model: str, recipe: str, seed: int) -> str:
 def finished(folder: Path, settings: Settings) -> RunRecord:
     """The run that ``folder`` holds, if it is what training with ``settings`` would make."""
     record = read_record(folder / RUN, RunRecord)
-    made = Settings(
-        model=record.model,
-        recipe=record.recipe,
-        recipe_sha256=record.recipe_sha256,
-        seed=record.seed,
-        data_sha256=record.data_sha256,
-        device=settings.device,
-        execution=record.execution,
-    )
+    made = Settings.of(record, settings.device)
     if differences := made.differences(settings):
         raise StudyError(
             f"{folder} holds a run that differs in {' and '.join(differences)}: keep it and use another"
