@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ptprof import __version__
-from ptprof.cli import deploying, serving, start, training
+from ptprof.cli import amortising, exporting, measuring, serving, start, training
 from ptprof.errors import PtprofError
 from ptprof.runtimes.threads import spin_briefly
 
@@ -21,10 +21,10 @@ COMMANDS = (
     (start.doctor, "Example: ptprof doctor --json"),
     (training.train, "Example: ptprof train fno unet --seed 1"),
     (training.evaluate, "Example: ptprof evaluate fno unet-cp --steps 50"),
-    (deploying.export, "Example: ptprof export fno --format onnx"),
-    (deploying.profile, "Example: ptprof profile fno --runtime onnxruntime --scenario one-step"),
+    (exporting.export, "Example: ptprof export fno --format onnx"),
+    (measuring.profile, "Example: ptprof profile fno --runtime onnxruntime --scenario one-step"),
     (
-        deploying.amortise,
+        amortising.amortise,
         "Examples: ptprof amortise --queries 1e6 --queries 1e7; ptprof amortise --table costs.csv",
     ),
     (training.burgers, "Example: ptprof burgers --seeds 3 --figure burgers.png"),

@@ -116,23 +116,31 @@ class StateFile:
         """
         try:
             with self.path.open("rb", buffering=0) as file:
-                if _stamp(os.fstat(file.fileno())) != self.stamp:
-                    raise DataError(f"{self.path} was changed while it was in use: start again")
-                for number, (name, channel) in enumerate(DATASETS):
-                    if self.blocks is None:
-                        runs = self._through_hdf5(name, row, start, start + len(out))
-                    else:
-                        runs = self._straight(
-                            file.fileno(), self.blocks[number], row, start, start + len(out)
-                        )
-                    many = self.blocks is not None and self.blocks[number].pieces > PIECES
-                    with _ALONE if many else nullcontext():
-                        for run in runs:
-                            self._put(run, row, start, out, channel + run.component, scale)
+                self._check_unchanged(file.fileno())
+                try:
+                    self._read(file.fileno(), row, start, out, scale)
+                finally:
+                    # A change meanwhile explains whatever else went wrong, and what seemed to go well.
+                    self._check_unchanged(file.fileno())
         except FileNotFoundError:
             raise DataError(f"{self.path} is not there any more") from None
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from None
+
+    def _check_unchanged(self, descriptor: int) -> None:
+        if _stamp(os.fstat(descriptor)) != self.stamp:
+            raise DataError(f"{self.path} was changed while it was in use: start again")
+
+    def _read(self, descriptor: int, row: int, start: int, out: Sequence[Floats], scale: Scale) -> None:
+        for number, (name, channel) in enumerate(DATASETS):
+            if self.blocks is None:
+                runs = self._through_hdf5(name, row, start, start + len(out))
+            else:
+                runs = self._straight(descriptor, self.blocks[number], row, start, start + len(out))
+            many = self.blocks is not None and self.blocks[number].pieces > PIECES
+            with _ALONE if many else nullcontext():
+                for run in runs:
+                    self._put(run, row, start, out, channel + run.component, scale)
 
     def _put(self, run: Run, row: int, start: int, out: Sequence[Floats], channel: int, scale: Scale) -> None:
         for step, states in enumerate(run.values, start=run.first):

@@ -133,9 +133,9 @@ def cut_short(path: Path) -> None:
 
 
 def replaced(path: Path) -> None:
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content)
+    anew = path.with_suffix(".new")
+    anew.write_bytes(path.read_bytes())
+    anew.replace(path)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -148,7 +148,7 @@ def test_files_that_change_while_they_are_read(
     windows = Windows(folder, "train", HISTORY, preload=False)
     loaded = batches(windows, order() * 3, device="cpu", workers=workers)
     next(loaded)
-    for path in (folder / "data" / "train").iterdir():
+    for path in sorted((folder / "data" / "train").iterdir()):
         change(path)
     with pytest.raises(DataError, match="was changed while it was in use: start again"):
         list(loaded)

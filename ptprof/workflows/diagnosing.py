@@ -1,0 +1,30 @@
+"""What is here: sensors, GPUs, runtimes."""
+
+from __future__ import annotations
+
+from ptprof import energy
+from ptprof.environment import environment
+from ptprof.errors import RuntimeUnavailable
+from ptprof.report.diagnosis import Diagnosis, Provision
+from ptprof.runtimes import RUNTIMES
+from ptprof.runtimes.availability import provider
+
+
+def doctor() -> Diagnosis:
+    """Look for sensors, GPUs and runtimes; what is missing is said, and is no error."""
+    sensors = energy.probe()
+    return Diagnosis(
+        environment=environment(
+            gpus=tuple(probe.device for probe in sensors if probe.component == "gpu" and probe.source),
+            driver=energy.driver(),
+        ),
+        sensors=tuple(sensors),
+        runtimes=tuple(_provision(runtime, device) for runtime in RUNTIMES for device in ("cpu", "cuda:0")),
+    )
+
+
+def _provision(runtime: str, device: str) -> Provision:
+    try:
+        return Provision(runtime=runtime, device=device, provider=provider(runtime, device))
+    except RuntimeUnavailable as error:
+        return Provision(runtime=runtime, device=device, provider=None, detail=str(error))
