@@ -5,33 +5,51 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import torch
-
 from ptprof.errors import unknown
-from ptprof.runtimes import RUNTIMES
+from ptprof.runtimes import PRECISIONS, RUNTIMES
 from ptprof.runtimes.device import resolve_device
 
 
-def provider(runtime: str, device: str) -> str:
+def provider(runtime: str, device: str, precision: str = "fp32") -> str:
     """What runs ``runtime`` on ``device``, such as ``CPUExecutionProvider``.
 
     Raises
     ------
-    UsageError : a runtime that is not known
+    UsageError : a runtime or a precision that is not known
     RuntimeUnavailable : the device, or what the runtime needs on it, is not here
     """
     if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
     place = resolve_device(device)
-    if runtime != "onnxruntime":
-        return f"torch {torch.device(place).type}"
-    from ptprof.runtimes.onnxruntime import open_session
+    if runtime == "onnxruntime":
+        return _onnxruntime(place, precision)
+    if runtime == "openvino":
+        from ptprof.runtimes import openvino
 
+        openvino.on_cpu(place)
+        openvino.check_precision(precision)
+        return openvino.NAMES[openvino.HINTS[precision]]
+    from ptprof.runtimes.eager import provider as torch_provider
+
+    if runtime == "compile":
+        from ptprof.runtimes.compile import BY, check_compiler
+
+        check_compiler(place)
+        return torch_provider(place, precision, by=BY)
+    return torch_provider(place, precision)
+
+
+def _onnxruntime(device: str, precision: str) -> str:
+    """The provider of a session that was opened."""
+    from ptprof.runtimes.onnxruntime import check_precision, open_session
+
+    check_precision(precision)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "identity.onnx"
         path.write_bytes(_identity())
-        session = open_session(path, place, threads=1)
-    name: str = session.get_providers()[0]
+        name: str = open_session(path, device, threads=1).get_providers()[0]
     return name
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.runtimes.device import resolve_device
-from ptprof.runtimes.metadata import Metadata
+from ptprof.runtimes.metadata import Metadata, Signature
 from ptprof.runtimes.noise import Noise
 
 StateShape = tuple[int, int, int, int]
@@ -26,7 +26,10 @@ class Query(Protocol):
 
     @property
     def result(self) -> Tensor:
-        """What the last call computed: ``(B, C, X, Y)`` for a step, ``(B, L, C, X, Y)`` for a rollout."""
+        """What the last call computed: ``(B, C, X, Y)`` for a step, ``(B, L, C, X, Y)`` for a rollout.
+
+        Of a model with a `Signature` of its own, its output.
+        """
 
     def __call__(self) -> None: ...
 
@@ -35,11 +38,13 @@ class Frames:
     """Room for the states that a query computes: one, or one for each of ``steps`` steps.
 
     Frames lead with the step, so that each is one contiguous block that a runtime can write into. They
-    hold NaN until the first call.
+    hold NaN until the first call. With a ``signature`` it is room for what that gives.
     """
 
-    def __init__(self, state: Tensor, steps: int | None) -> None:
+    def __init__(self, state: Tensor, steps: int | None, signature: Signature | None = None) -> None:
         batch, _, *shape = state.shape
+        if signature is not None:
+            shape = list(signature.gives)
         self._frames = state.new_full((steps or 1, batch, *shape), torch.nan)
         self._rollout = steps is not None
 
@@ -60,16 +65,22 @@ class Runner(ABC):
     runtime : its name in `ptprof.runtimes.RUNTIMES`
     device : ``cpu`` or ``cuda:i``, where states are expected and results lie
     provider : what really runs, e.g. ``CPUExecutionProvider``
+    providers : all that stand behind it, where there are several
     metadata : what the file says about itself; None for a module and for a file that is not ptprof's
+    signature : what a model takes and gives that is no forecast step; None for a step
     state_shape : ``(h, C, X, Y)`` that the step takes; None where it does not say
+    batch : the only number of states in a batch that it takes; None for any
     takes_noise : whether the step samples its forecast, from noise ``(B, C, X, Y)``
     nfe : how often it evaluates its network, where it samples its forecast and says so
     """
 
     runtime: ClassVar[str]
     provider: str
+    providers: tuple[str, ...] = ()
     metadata: Metadata | None = None
+    signature: Signature | None = None
     state_shape: StateShape | None = None
+    batch: int | None = None
     takes_noise: bool = False
     nfe: int | None = None
 
@@ -94,7 +105,8 @@ class Runner(ABC):
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step: ``next`` ``(B, C, X, Y)``, and the window ``(B, h, C, X, Y)`` that follows ``state``.
 
-        Where the step takes noise, None draws that of seed 0; see `ptprof.runtimes.noise.draw`.
+        Where the step takes noise, None draws that of seed 0; see `ptprof.runtimes.noise.draw`. A model with
+        a `Signature` of its own gives its output, and its input as it was.
         """
 
     def rollout(self, state: Tensor, steps: int, noise: Tensor | None = None) -> Tensor:
@@ -123,17 +135,46 @@ class Runner(ABC):
     ) -> None:
         self.close()
 
+    def describe(self, metadata: Metadata | None, precision: str = "fp32") -> None:
+        """Take over what a file says about itself.
+
+        Raises
+        ------
+        UsageError : a file that computes in another ``precision``
+        """
+        self.metadata = metadata
+        if metadata is None:
+            return
+        if metadata.precision != precision:
+            raise UsageError(
+                f"this file of {metadata.run} computes in {metadata.precision}, not {precision}: "
+                f"export it with --precision {precision}"
+            )
+        self.signature = metadata.signature
+        self.state_shape = metadata.state_shape
+        self.batch = metadata.batch
+        self.nfe = metadata.nfe
+
     def checked(self, state: Tensor, steps: int | None = None) -> Tensor:
         """``state``, contiguous, once it is one that the step takes; UsageError otherwise."""
-        wanted = ("h", "C", "X", "Y") if self.state_shape is None else self.state_shape
+        named, kind = "a state", "step"
+        wanted: tuple[object, ...] = ("h", "C", "X", "Y") if self.state_shape is None else self.state_shape
         fits = state.ndim == 5 and self.state_shape in (None, tuple(state.shape[1:]))
-        if not fits or state.shape[0] < 1:
-            shape, takes = (", ".join(map(str, s)) for s in (state.shape, ("B", *wanted)))
-            raise UsageError(f"a state of shape ({shape}) does not fit: the step takes ({takes})")
+        if self.signature is not None:
+            named, kind, wanted = self.signature.input, "model", self.signature.takes
+            fits = state.ndim > 0 and tuple(state.shape[1:]) == wanted
+            if steps is not None:
+                raise UsageError(
+                    f"a rollout needs a model that forecasts states: this one takes {named} and gives "
+                    f"{self.signature.output}, one step only"
+                )
+        if not fits or len(state) != (self.batch or max(len(state), 1)):
+            shape, takes = (", ".join(map(str, s)) for s in (state.shape, (self.batch or "B", *wanted)))
+            raise UsageError(f"{named} of shape ({shape}) does not fit: the {kind} takes ({takes})")
         if state.dtype != torch.float32:
-            raise UsageError(f"a state of {state.dtype} does not fit: the step takes torch.float32")
+            raise UsageError(f"{named} of {state.dtype} does not fit: the {kind} takes torch.float32")
         if torch.device(self.device) != state.device:
-            raise UsageError(f"the state is on {state.device}, and the runner on {self.device}")
+            raise UsageError(f"{named} is on {state.device}, and the runner on {self.device}")
         if steps is not None and steps < 1:
             raise UsageError(f"a rollout has 1 step or more, not {steps}")
         return state.contiguous()

@@ -15,9 +15,6 @@ from torch import Tensor
 
 from ptprof.errors import UsageError
 
-NOISE = "noise"
-"""The name of the input."""
-
 SEED = 0
 """The seed where none is named."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from ptprof.environment import cores
 from ptprof.errors import RuntimeUnavailable, StudyError
-from ptprof.runtimes.base import Frames, Runner, StateShape, closed
-from ptprof.runtimes.metadata import Metadata
-from ptprof.runtimes.noise import NOISE, Noise
+from ptprof.runtimes.base import Frames, Runner, closed
+from ptprof.runtimes.cuda_graph import wanted
+from ptprof.runtimes.graph import checked_graph, metadata_of
+from ptprof.runtimes.metadata import NEXT, NOISE, STATE, STATE_OUT, Signature
+from ptprof.runtimes.noise import Noise
 
-INPUT = "state"
-OUTPUTS = ("next", "state_out")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 # ONNX Runtime's exceptions share no base of their own.
@@ -36,48 +37,54 @@ _FAILED = (
 )
 
 
+NO_GRAPH = -1
+MOST_GRAPHS = 256
+"""CUDA graphs of one session, which keeps each for as long as it lives."""
+
+
 class OnnxRuntimeRunner(Runner):
     """A step exported as an ``.onnx``: ``state``, and ``noise`` if it takes some, to ``next``, ``state_out``.
 
     Every query binds the session to the memory of torch tensors, so that nothing is copied; a rollout
-    lets two windows take turns as input and output, and writes each state into its frame.
+    lets two windows take turns as input and output, and writes each state into its frame. On a GPU a file for
+    one size of a batch runs as CUDA graphs, which take shapes and addresses that are fixed.
     """
 
     runtime: ClassVar[str] = "onnxruntime"
 
-    def __init__(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+        tf32: bool = False,
+    ) -> None:
         super().__init__(device)
+        check_precision(precision)
         if not path.is_file():
             raise StudyError(f"{path} is not there")
-        session = open_session(path, self.device, threads)
-        taken, given = [
-            [tensor.name for tensor in side] for side in (session.get_inputs(), session.get_outputs())
-        ]
-        if taken not in ([INPUT], [INPUT, NOISE]) or tuple(given) != OUTPUTS:
-            raise StudyError(
-                f"{path} is not a forecast step: it takes {', '.join(taken)} and gives {', '.join(given)}"
-            )
-        try:
-            self.metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map)
-        except ValueError as error:
-            raise StudyError(
-                f"{path} holds metadata that cannot be read: export it again with --force"
-            ) from error
-        self.state_shape = _state_shape(session, path)
-        if self.metadata is not None and self.metadata.state_shape != self.state_shape:
-            raise StudyError(
-                f"{path} says that it takes {self.metadata.state_shape}, and takes {self.state_shape}"
-            )
+        session = open_session(path, self.device, threads, tf32=tf32)
+        self.describe(metadata_of(path, session.get_modelmeta().custom_metadata_map))
+        self._ids: Iterator[int] | None = None
+        if self.batch is not None and wanted(torch.device(self.device)):
+            session = open_session(path, self.device, threads, tf32=tf32, graphs=True)
+            self._ids = itertools.chain(range(1, MOST_GRAPHS + 1), itertools.repeat(NO_GRAPH))
+        taken = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+        given = [tensor.name for tensor in session.get_outputs()]
+        self.state_shape = checked_graph(path, self.metadata, taken, given)
         self.takes_noise = NOISE in taken
-        self.nfe = self.metadata.nfe if self.metadata is not None else None
-        self.provider = session.get_providers()[0]
+        self.providers = tuple(session.get_providers())
+        self.provider = f"{self.providers[0]} tf32" if tf32 else self.providers[0]
         self._session: ort.InferenceSession | None = session
 
     def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> OnnxRuntimeQuery:
         if self._session is None:
             raise closed(self.runtime)
         state = self.checked(state, steps)
-        return OnnxRuntimeQuery(self._session, state, steps, self.noise(state, steps, noise))
+        noises = self.noise(state, steps, noise)
+        return OnnxRuntimeQuery(self._session, state, steps, noises, self.signature, self._ids)
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         query = self.bind(state, noise=noise)
@@ -89,19 +96,41 @@ class OnnxRuntimeRunner(Runner):
 
 
 class OnnxRuntimeQuery:
-    """A query on ONNX Runtime: one binding per step, made once, over buffers that stay where they are."""
+    """A query on ONNX Runtime: one binding per step, made once, over buffers that stay where they are.
 
-    def __init__(self, session: ort.InferenceSession, state: Tensor, steps: int | None, noise: Noise) -> None:
+    ``ids`` gives a number to each CUDA graph of the session, None where it has none. A graph holds the
+    addresses that it was captured with, so that each binding has its own; it is captured when the query is
+    asked again, since many a query is asked but once.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        state: Tensor,
+        steps: int | None,
+        noise: Noise,
+        signature: Signature | None = None,
+        ids: Iterator[int] | None = None,
+    ) -> None:
         self._session = session
         self._noise = noise
-        self._frames = Frames(state, steps)
-        self._windows = [torch.empty_like(state) for _ in range(min(steps or 1, 2))]
+        self._frames = Frames(state, steps, signature)
         self._state = state
         self._bindings = []
+        self._ids = ids
+        self._options = [None if ids is None else _graph_option(NO_GRAPH)] * (steps or 1)
+        self._asked = False
+        if signature is not None:
+            frame = next(iter(self._frames))
+            self._bindings.append(_binding(session, {signature.input: state}, {signature.output: frame}))
+            self.state_out = state
+            return
+        self._windows = [torch.empty_like(state) for _ in range(min(steps or 1, 2))]
         source = state
         for index, (frame, extra) in enumerate(zip(self._frames, noise.arguments, strict=True)):
             target = self._windows[index % 2]
-            self._bindings.append(_binding(session, (source, *extra), (frame, target)))
+            inputs = dict(zip((STATE, NOISE), (source, *extra), strict=False))
+            self._bindings.append(_binding(session, inputs, {NEXT: frame, STATE_OUT: target}))
             source = target
         self.state_out = source
 
@@ -110,16 +139,30 @@ class OnnxRuntimeQuery:
         if self._state.is_cuda:
             # The session has a stream of its own, and its inputs may still be on their way on torch's.
             torch.cuda.current_stream(self._state.device).synchronize()
-        for binding in self._bindings:
-            self._session.run_with_iobinding(binding)
+        if self._asked and self._ids is not None:
+            self._options, self._ids = [_graph_option(next(self._ids)) for _ in self._bindings], None
+        self._asked = True
+        for binding, option in zip(self._bindings, self._options, strict=True):
+            self._session.run_with_iobinding(binding, option)
 
     @property
     def result(self) -> Tensor:
         return self._frames.result
 
 
-def open_session(path: Path, device: str, threads: int | None) -> ort.InferenceSession:
-    """A session on ``device`` and nowhere else.
+def check_precision(precision: str) -> None:
+    """RuntimeUnavailable for what ONNX Runtime does not compute in."""
+    if precision != "fp32":
+        raise RuntimeUnavailable(
+            f"ONNX Runtime runs these files in fp32, not {precision}: --runtime openvino runs the same file"
+            " in bf16, on a CPU that has it"
+        )
+
+
+def open_session(
+    path: Path, device: str, threads: int | None, *, tf32: bool = False, graphs: bool = False
+) -> ort.InferenceSession:
+    """A session on ``device`` and nowhere else; with ``graphs`` every node must be on the GPU.
 
     Raises
     ------
@@ -129,10 +172,13 @@ def open_session(path: Path, device: str, threads: int | None) -> ort.InferenceS
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or cores()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    if graphs:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     # Its log goes to stderr past Python; what matters of it comes as an exception.
     ort.set_default_logger_severity(4)
     options.log_severity_level = 4
-    wanted, *rest = providers(device)
+    wanted, *rest = providers(device, tf32=tf32, graphs=graphs)
     try:
         session = ort.InferenceSession(path, options, providers=[wanted, *rest], enable_fallback=0)
     except _FAILED as error:
@@ -146,23 +192,23 @@ def open_session(path: Path, device: str, threads: int | None) -> ort.InferenceS
     return session
 
 
-def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
+def providers(device: str, *, tf32: bool = False, graphs: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """The execution providers for ``device``, each with its options, the one that is meant first.
 
-    Behind CUDA stands the CPU, for the few nodes that compute shapes. TF32 is off: it keeps ten bits.
+    Behind CUDA stands the CPU, for the few nodes that compute shapes; with ``graphs`` there must be none.
+    TF32 keeps ten bits, and ONNX Runtime itself would take it.
     """
     if device == "cpu":
         return [(CPU, {})]
-    return [(CUDA, {"device_id": torch.device(device).index or 0, "use_tf32": 0}), (CPU, {})]
+    options: dict[str, Any] = {"device_id": torch.device(device).index or 0, "use_tf32": int(tf32)}
+    return [(CUDA, {**options, "enable_cuda_graph": 1})] if graphs else [(CUDA, options), (CPU, {})]
 
 
-def _state_shape(session: ort.InferenceSession, path: Path) -> StateShape:
-    """What the file's input has behind the batch: four sizes, all of them fixed."""
-    match session.get_inputs()[0].shape:
-        case [_, int(history), int(channels), int(x), int(y)]:
-            return history, channels, x, y
-        case shape:
-            raise StudyError(f"{path} is not a forecast step: its input has the shape {shape}")
+def _graph_option(number: int) -> ort.RunOptions:
+    """Run as the CUDA graph of that number, captured when it is first asked for; `NO_GRAPH` for none."""
+    option = ort.RunOptions()
+    option.add_run_config_entry("gpu_graph_id", str(number))
+    return option
 
 
 def _unavailable(provider: str) -> RuntimeUnavailable:
@@ -172,11 +218,14 @@ def _unavailable(provider: str) -> RuntimeUnavailable:
     )
 
 
-def _binding(session: ort.InferenceSession, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Any:
+def _binding(
+    session: ort.InferenceSession, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+) -> Any:
     binding = session.io_binding()
-    kind, index = inputs[0].device.type, inputs[0].device.index or 0
-    for name, tensor in zip((INPUT, NOISE), inputs, strict=False):
+    device = next(iter(inputs.values())).device
+    kind, index = device.type, device.index or 0
+    for name, tensor in inputs.items():
         binding.bind_input(name, kind, index, np.float32, tuple(tensor.shape), tensor.data_ptr())
-    for name, tensor in zip(OUTPUTS, outputs, strict=True):
+    for name, tensor in outputs.items():
         binding.bind_output(name, kind, index, np.float32, tuple(tensor.shape), tensor.data_ptr())
     return binding

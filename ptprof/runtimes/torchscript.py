@@ -13,8 +13,7 @@ import torch
 
 from ptprof.errors import StudyError
 from ptprof.runtimes.eager import TorchRunner
-from ptprof.runtimes.metadata import Metadata
-from ptprof.runtimes.noise import NOISE
+from ptprof.runtimes.metadata import NOISE, Metadata
 
 METADATA_FILE = "ptprof.json"
 
@@ -24,8 +23,16 @@ class TorchScriptRunner(TorchRunner):
 
     runtime: ClassVar[str] = "torchscript"
 
-    def __init__(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> None:
-        super().__init__(device=device, threads=threads)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+        tf32: bool = False,
+    ) -> None:
+        super().__init__(device=device, threads=threads, precision=precision, tf32=tf32)
         if not path.is_file():
             raise StudyError(f"{path} is not there")
         extra = {METADATA_FILE: ""}
@@ -34,11 +41,10 @@ class TorchScriptRunner(TorchRunner):
                 module = torch.jit.load(path, map_location=self.device, _extra_files=extra)  # type: ignore[no-untyped-call]
                 self._step = module.eval()
             self.takes_noise = NOISE in [argument.name for argument in module.forward.schema.arguments]
-            self.metadata = Metadata.from_properties(json.loads(extra[METADATA_FILE] or "{}"))
+            metadata = Metadata.from_properties(json.loads(extra[METADATA_FILE] or "{}"))
         except (AttributeError, RuntimeError, ValueError) as error:
             raise StudyError(f"{path} is cut or not a TorchScript file of a forecast step") from error
-        self.state_shape = self.metadata.state_shape if self.metadata else None
-        self.nfe = self.metadata.nfe if self.metadata else None
+        self.describe(metadata, precision)
 
 
 @contextmanager

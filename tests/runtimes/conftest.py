@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,13 +63,38 @@ def files(
     folder = tmp_path_factory.mktemp("small")
     write_onnx(step, metadata, folder / "model.onnx")
     write_torchscript(step, metadata, folder / "model.pt")
-    return {"onnxruntime": folder / "model.onnx", "torchscript": folder / "model.pt"}
+    return {
+        "onnxruntime": folder / "model.onnx",
+        "openvino": folder / "model.onnx",
+        "torchscript": folder / "model.pt",
+    }
+
+
+@pytest.fixture(scope="session")
+def require_runtime() -> Callable[[str], None]:
+    """Skip where what a runtime needs is not installed; in CI, where it must be, fail instead."""
+
+    def require(runtime: str) -> None:
+        if runtime == "openvino" and importlib.util.find_spec("openvino") is None:
+            reason = "openvino is not installed: pip install 'ptprof[openvino]'"
+            if os.environ.get("PTPROF_FORBID_SKIPS"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+
+    return require
 
 
 @pytest.fixture
-def open_small(step: DeployableStep, files: dict[str, Path]) -> Callable[..., Runner]:
+def open_small(
+    step: DeployableStep, files: dict[str, Path], require_runtime: Callable[[str], None]
+) -> Callable[..., Runner]:
     """Open the small step by a runtime's name."""
-    return lambda runtime, **options: open_runner(runtime, files.get(runtime, step), **options)
+
+    def opened(runtime: str, **options: Any) -> Runner:
+        require_runtime(runtime)
+        return open_runner(runtime, files.get(runtime, step), **options)
+
+    return opened
 
 
 @pytest.fixture(scope="session")

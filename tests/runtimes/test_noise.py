@@ -61,11 +61,21 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | nn.Mod
     )
     write_onnx(step, metadata, folder / "model.onnx")
     write_torchscript(step, metadata, folder / "model.pt")
-    return {"eager": step, "onnxruntime": folder / "model.onnx", "torchscript": folder / "model.pt"}
+    return {
+        "eager": step,
+        "onnxruntime": folder / "model.onnx",
+        "openvino": folder / "model.onnx",
+        "torchscript": folder / "model.pt",
+    }
 
 
-@pytest.fixture(params=["eager", "torchscript", "onnxruntime"])
-def runner(request: pytest.FixtureRequest, sources: dict[str, Path | nn.Module]) -> Iterator[Runner]:
+@pytest.fixture(params=["eager", "torchscript", "onnxruntime", "openvino"])
+def runner(
+    request: pytest.FixtureRequest,
+    sources: dict[str, Path | nn.Module],
+    require_runtime: Callable[[str], None],
+) -> Iterator[Runner]:
+    require_runtime(request.param)
     with open_runner(request.param, sources[request.param]) as opened:
         yield opened
 
@@ -174,7 +184,7 @@ def test_noise_that_does_not_fit_is_refused_in_words(
         runner.bind(states(1), steps, noise)
 
 
-@pytest.mark.parametrize("runtime", ["eager", "torchscript", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["eager", "torchscript", "onnxruntime", "openvino"])
 def test_a_step_that_takes_none_refuses_it(
     runtime: str, open_small: Callable[..., Runner], states: Callable[..., Tensor]
 ) -> None:

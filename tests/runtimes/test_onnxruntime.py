@@ -11,7 +11,9 @@ from onnx import TensorProto, helper
 from ptprof.environment import cores
 from ptprof.errors import RuntimeUnavailable
 from ptprof.runtimes import open_runner
-from ptprof.runtimes.onnxruntime import open_session, providers
+from ptprof.runtimes.availability import provider
+from ptprof.runtimes.noise import Noise
+from ptprof.runtimes.onnxruntime import OnnxRuntimeQuery, open_session, providers
 
 
 def test_a_provider_that_is_not_here_is_an_error_and_never_the_cpu(files, capfd):
@@ -23,12 +25,40 @@ def test_a_provider_that_is_not_here_is_an_error_and_never_the_cpu(files, capfd)
     assert capfd.readouterr() == ("", "")
 
 
-def test_on_a_gpu_tf32_is_off_and_the_device_is_the_one_named():
+def test_on_a_gpu_tf32_is_off_unless_asked_for_and_the_device_is_the_one_named():
     (name, options), (fallback, _) = providers("cuda:1")
     assert (name, fallback) == ("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert options["device_id"] == 1
-    assert options["use_tf32"] == 0
+    assert options == {"device_id": 1, "use_tf32": 0}
+    assert providers("cuda:1", tf32=True)[0][1]["use_tf32"] == 1
     assert providers("cpu") == [("CPUExecutionProvider", {})]
+
+
+def test_as_cuda_graphs_everything_runs_on_the_gpu():
+    assert providers("cuda:0", graphs=True) == [
+        ("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0, "enable_cuda_graph": 1})
+    ]
+
+
+def test_each_binding_of_a_query_that_is_asked_again_gets_a_graph_of_its_own(files, states):
+    """On the CPU the numbers mean nothing: what is computed must stay the same."""
+    session = open_session(files["onnxruntime"], "cpu", 1)
+    ids = iter(range(1, 99))
+    once, again = (OnnxRuntimeQuery(session, states(1), 3, Noise.none(3), ids=ids) for _ in range(2))
+    once()
+    again()
+    again()
+    again()
+    assert torch.equal(once.result, again.result)
+    assert next(ids) == 4
+
+
+def test_bf16_is_refused_with_the_runtime_that_has_it(open_small):
+    for ask in (
+        lambda: open_small("onnxruntime", precision="bf16"),
+        lambda: provider("onnxruntime", "cpu", "bf16"),
+    ):
+        with pytest.raises(RuntimeUnavailable, match="--runtime openvino runs the same file in bf16"):
+            ask()
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (3, 3), (None, cores())])

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
 from ptprof.train.models.fused import applies
+from ptprof.train.models.spectral import recording
 
 Padding = Literal["zeros", "circular"]
 TILE = 16
@@ -161,7 +162,13 @@ def circular_pad(x: Tensor, margin: int) -> Tensor:
     """``x`` (B, C, X, Y) with ``margin`` points of its other end on every side."""
     if applies(x):
         return CircularPad.apply(x, margin)  # type: ignore[no-any-return, no-untyped-call]
-    return pad(x, (margin,) * 4, mode="circular")
+    if not recording():
+        return pad(x, (margin,) * 4, mode="circular")
+    # In a recorded graph torch's own would leave channels-last, and OpenVINO has no padding that wraps.
+    for dim in (2, 3):
+        last, first = (x.narrow(dim, start, margin) for start in (x.shape[dim] - margin, 0))
+        x = torch.cat((last, x, first), dim)
+    return x
 
 
 def _pad(x: Tensor, margin: int, circular: bool) -> Tensor:
