@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ptprof.errors import StudyError, UsageError, unknown
-from ptprof.records import ModelRecord, RunRecord
+from ptprof.records import Model, RunRecord, Spectral
 from ptprof.study import Study
-from ptprof.train.recipe import DEPLOYABLE, FLOW_MATCHING, FORECASTERS, PINNS, load_recipe
+from ptprof.train.recipe import DEPLOYABLE, FLOW_MATCHING, FORECASTERS, OPERATORS, PINNS, load_recipe
 
 
 def known(models: Sequence[str] | None, among: Sequence[str] = DEPLOYABLE) -> list[str]:
@@ -18,7 +18,9 @@ def known(models: Sequence[str] | None, among: Sequence[str] = DEPLOYABLE) -> li
         return list(among)
     for name in models:
         if name in PINNS and name not in among:
-            raise UsageError(f"{name} is a PINN: only `ptprof train` and `ptprof burgers` know it as yet")
+            raise UsageError(
+                f"{name} is a PINN: `ptprof train`, `burgers`, `export` and `profile` know it, and no other"
+            )
         if name not in among:
             raise unknown("model", name, among)
     return list(dict.fromkeys(models))
@@ -40,21 +42,34 @@ def trained(study: Study, models: Sequence[str] | None, run: str | None) -> list
 
 
 def with_weights(
-    study: Study, models: Sequence[str] | None, run: str | None, recipe: str | None, nfe: int | None
-) -> list[ModelRecord]:
+    study: Study,
+    models: Sequence[str] | None,
+    run: str | None,
+    recipe: str | None,
+    nfe: int | None,
+    spectral: Spectral = "gemm",
+) -> list[Model]:
     """As `trained`, with the estimates of models that were not trained; of ``recipe`` where it is named.
 
-    With ``nfe`` and nothing named, the model that samples is meant.
+    PINNs are meant where they are named. With ``nfe`` and nothing named, the model that samples is meant,
+    with ``spectral`` "fft" those with spectral layers.
     """
     if nfe is not None and not models:
         models = [FLOW_MATCHING]
     if run is not None:
-        return [study.named(run)]
+        return [study.deployable(run)]
     if recipe is not None:
         load_recipe(recipe)
-    names = known(models) if models and list(models) != ["all"] else None
-    newest = study.newest(names, recipe)
-    return [newest[name] for name in names or DEPLOYABLE if name in newest]
+    if models and list(models) != ["all"]:
+        names = known(models, (*DEPLOYABLE, *PINNS))
+        others = [name for name in names if name not in PINNS]
+        newest = study.newest(others, recipe) if others else {}
+        return [study.pinn(name, recipe) if name in PINNS else newest[name] for name in names]
+    newest = study.newest(None, recipe)
+    among = [name for name in (OPERATORS if spectral == "fft" else DEPLOYABLE) if name in newest]
+    if not among:
+        raise StudyError(f"{study.root} holds no trained model with spectral layers: name one to train")
+    return [newest[name] for name in among]
 
 
 def chosen(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

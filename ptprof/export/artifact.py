@@ -1,4 +1,4 @@
-"""What there is of a run to be deployed: the step itself, and the files that it was exported to."""
+"""What there is of a run to be deployed: the model itself, and the files that it was exported to."""
 
 from __future__ import annotations
 
@@ -10,22 +10,38 @@ import torch
 from torch import Tensor, nn
 
 from ptprof.errors import DataError, StudyError, unknown
-from ptprof.export.step import DeployableStep
-from ptprof.records import EstimateRecord, ModelRecord, Statistics, variant_of
-from ptprof.runtimes import Runner, open_runner
+from ptprof.export.lowering import lower
+from ptprof.export.step import Deployable, DeployableMap, DeployableStep
+from ptprof.export.variant import Variant, read_by
+from ptprof.records import (
+    ArtifactFile,
+    EstimateRecord,
+    FilePrecision,
+    Model,
+    ModelRecord,
+    PinnRecord,
+    Spectral,
+    Statistics,
+)
+from ptprof.runtimes import FORMAT_OF, Runner, open_runner
+from ptprof.runtimes.metadata import Signature
 from ptprof.study import Study, sha256
+from ptprof.train import burgers, load
 from ptprof.train import data as data_room
-from ptprof.train import load
+from ptprof.train.burgers import reference as burgers_reference
 from ptprof.train.data import synthetic
 from ptprof.train.models.flow_matching import sampled_by
 from ptprof.train.models.spectral import freeze
 from ptprof.train.recipe import load_recipe
 
-FormatName = Literal["onnx", "torchscript"]
+FormatName = Literal["onnx", "torchscript", "pt2"]
+
+POINTS = Signature(input="points", takes=(2,), output="u", gives=(1,))
+"""What a PINN takes, (x, t), and gives."""
 
 
 class Format(NamedTuple):
-    """A kind of file: how its name ends, and the runtime that opens it."""
+    """A kind of file: how its name ends, and the runtime that proves it."""
 
     suffix: str
     runtime: str
@@ -38,6 +54,7 @@ class Format(NamedTuple):
 FORMATS: dict[FormatName, Format] = {
     "onnx": Format(".onnx", "onnxruntime"),
     "torchscript": Format(".pt", "torchscript"),
+    "pt2": Format(".pt2", "pt2"),
 }
 
 
@@ -49,57 +66,73 @@ def known_format(name: str) -> FormatName:
     raise unknown("format", name, FORMATS)
 
 
-def deployable(study: Study, run: ModelRecord, nfe: int | None = None) -> DeployableStep:
-    """The step of ``run`` with its trained weights, on the CPU: what is exported, and what runs eagerly.
+def deployable(
+    study: Study,
+    run: Model,
+    nfe: int | None = None,
+    spectral: Spectral = "gemm",
+    precision: FilePrecision = "fp32",
+) -> Deployable:
+    """What is exported of ``run``, with its trained weights on the CPU: a forecast step, or a PINN's network.
 
     Parameters
     ----------
     nfe : how often a model that samples evaluates its network; as its recipe says unless given
+    spectral : how the spectral layers compute
+    precision : of products and convolutions; `DeployableStep`
 
     Raises
     ------
     UsageError : an ``nfe`` for a model that does not sample, or one that its sampler cannot have
     StudyError : a checkpoint that is missing or not the one that ``run`` describes
     """
-    model = freeze(trained(study, run, nfe), run.grid)
-    return DeployableStep(model, run.statistics, run.history, run.grid).eval()
+    model = trained(study, run, nfe, spectral)
+    if isinstance(run, PinnRecord):
+        return DeployableMap(model.float(), POINTS, precision).eval()
+    if spectral == "fft":
+        window = torch.zeros(1, run.history * len(run.statistics.fields), *run.grid)
+        model = lower(model, window, spectral="fft")
+    else:
+        model = freeze(model, run.grid)
+    return DeployableStep(model, run.statistics, run.history, run.grid, precision).eval()
 
 
-def trained(study: Study, run: ModelRecord, nfe: int | None = None, spectral: str = "gemm") -> nn.Module:
-    """The model of ``run`` as `ptprof.train.load` gives it; ``nfe`` and errors as for `deployable`."""
-    model = load(study, run, spectral)
+def trained(study: Study, run: Model, nfe: int | None = None, spectral: Spectral = "gemm") -> nn.Module:
+    """The model of ``run`` as it was trained, on the CPU; arguments and errors as for `deployable`."""
+    model: nn.Module = burgers.load(study, run) if isinstance(run, PinnRecord) else load(study, run, spectral)
     return model if nfe is None else sampled_by(model, nfe)
 
 
-def open_artifact(
+def open_model(
     study: Study,
-    run: ModelRecord,
-    format: str,
+    run: Model,
+    runtime: str,
     *,
     nfe: int | None = None,
+    spectral: Spectral = "gemm",
+    precision: str = "fp32",
+    tf32: bool = False,
+    batch: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Runner:
-    """A runner of what ``run`` was exported to as ``format``, once the file is proven to be that.
+    """``run`` on ``runtime``: the model itself, or the file it was exported to once that is proven to be it.
 
-    ``nfe`` names the export with so many evaluations; the default one for None.
+    ``nfe``, ``spectral``, ``precision`` and ``batch`` name the export that is meant, the default one unless
+    they are given; see `ptprof.export.variant.read_by`. The others are `ptprof.runtimes.open_runner`'s.
 
     Raises
     ------
-    UsageError : a format that is not known
+    UsageError : a runtime that is not known
     StudyError : nothing exported, a file that was changed or cut, one that is not ptprof's or of another run
-    RuntimeUnavailable : a device or an execution provider that is not here
+    RuntimeUnavailable : a runtime, device, execution provider or precision that is not here
     """
-    kind = FORMATS[known_format(format)]
-    command = f"ptprof export {run.model} --format {format}" + ("" if nfe is None else f" --nfe {nfe}")
-    remedy = f"export it again with `{command} --force`"
-    record = study.artifact(run.run)
-    files = record.files if record is not None else ()
-    file = next((f for f in files if (f.format, f.variant) == (format, variant_of(nfe))), None)
-    if record is None or file is None:
-        raise StudyError(f"{run.run} is not exported to {format}: `{command}`")
-    if record.checkpoint_sha256 != run.checkpoint_sha256:
-        raise StudyError(f"{run.run} was trained again after it was exported: {remedy}")
+    meant = read_by(runtime, nfe=nfe, spectral=spectral, precision=precision, batch=batch)
+    if runtime not in FORMAT_OF:
+        module = deployable(study, run, nfe, spectral)
+        return open_runner(runtime, module, device=device, threads=threads, precision=precision, tf32=tf32)
+    file = listed(study, run, runtime, meant)
+    remedy = f"export it again with `{meant.command(run.model, file.format)} --force`"
     path = study.artifact_folder(run.run) / file.name
     if not path.exists():
         raise StudyError(f"{path} is not there: {remedy}")
@@ -108,13 +141,68 @@ def open_artifact(
         raise StudyError(f"{path} is cut: {size} of {file.size_bytes} bytes; {remedy}")
     if sha256(path) != file.sha256:
         raise StudyError(f"{path} is not the file that artifact.json describes: {remedy}")
-    runner = open_runner(kind.runtime, path, device=device, threads=threads)
+    runner = open_runner(runtime, path, device=device, threads=threads, precision=precision, tf32=tf32)
     try:
         _verify(runner, run, path, remedy)
     except StudyError:
         runner.close()
         raise
     return runner
+
+
+def source_sha256(
+    study: Study,
+    run: Model,
+    runtime: str,
+    *,
+    nfe: int | None = None,
+    spectral: Spectral = "gemm",
+    precision: str = "fp32",
+    batch: int | None = None,
+) -> str:
+    """The hash of what ``runtime`` runs: the exported file, or the checkpoint where it takes the module.
+
+    Raises
+    ------
+    UsageError, StudyError, RuntimeUnavailable : as `open_model`, but that files are not opened
+    """
+    meant = read_by(runtime, nfe=nfe, spectral=spectral, precision=precision, batch=batch)
+    return run.checkpoint_sha256 if runtime not in FORMAT_OF else listed(study, run, runtime, meant).sha256
+
+
+def listed(study: Study, run: Model, runtime: str, variant: Variant) -> ArtifactFile:
+    """The file that ``runtime`` reads, as artifact.json lists it.
+
+    Raises
+    ------
+    StudyError : not exported, or from an earlier training
+    """
+    format = FORMAT_OF[runtime]
+    command = variant.command(run.model, format)
+    record = study.artifact(run.run)
+    files = record.files if record is not None else ()
+    file = next((f for f in files if (f.format, f.variant) == (format, variant.name)), None)
+    if record is None or file is None:
+        raise StudyError(f"{run.run} is not exported to {format}: `{command}`")
+    if record.checkpoint_sha256 != run.checkpoint_sha256:
+        raise StudyError(f"{run.run} was trained again after it was exported: run `{command} --force`")
+    return file
+
+
+def inputs(folder: Path, run: Model, count: int) -> Tensor:
+    """What ``run`` is asked on the CPU, up to ``count`` of it: windows of the test split at ``folder``
+    ``(N, h, C, X, Y)``, physical units; of a PINN points of Burgers' grid ``(N, 2)``.
+
+    Raises
+    ------
+    DataError : no test data there, or of other fields or another grid than the run's
+    """
+    if not isinstance(run, PinnRecord):
+        return windows(folder, run, count)
+    points, _ = burgers_reference.grid()
+    count = min(count, len(points))
+    chosen = [index * len(points) // count for index in range(count)]
+    return torch.tensor(points[chosen], dtype=torch.float32)
 
 
 def windows(folder: Path, run: ModelRecord, count: int) -> Tensor:
@@ -148,13 +236,14 @@ def windows(folder: Path, run: ModelRecord, count: int) -> Tensor:
     return torch.stack(chosen).view(-1, run.history, len(fields), *run.grid)
 
 
-def _verify(runner: Runner, run: ModelRecord, path: Path, remedy: str) -> None:
+def _verify(runner: Runner, run: Model, path: Path, remedy: str) -> None:
     """Check what the file says about itself against the run; StudyError where it is another's."""
     said = runner.metadata
     if said is None:
         raise StudyError(f"{path} is not ptprof's: it says nothing of where it comes from; {remedy}")
-    if said.grid != run.grid:
-        raise StudyError(f"{path} is for a grid of {_times(said.grid)}, not {_times(run.grid)}: {remedy}")
+    if isinstance(run, ModelRecord) and said.grid != run.grid:
+        grid = "no grid" if said.grid is None else f"a grid of {_times(said.grid)}"
+        raise StudyError(f"{path} is for {grid}, not {_times(run.grid)}: {remedy}")
     if said.checkpoint_sha256 != run.checkpoint_sha256:
         raise StudyError(f"{path} was exported from another checkpoint, of {said.run}: {remedy}")
 

@@ -8,19 +8,15 @@ The figure for all fields is the worst field's.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from ptprof.errors import ParityError
-from ptprof.records import Parity, Statistics
+from ptprof.records import FieldErrors, Parity, Statistics
 from ptprof.runtimes import Runner
-from ptprof.runtimes.noise import SEED, draw
 
 FLOOR = 1e-6
 """Relative error that passes whatever fp32's own is."""
@@ -28,98 +24,20 @@ FLOOR = 1e-6
 FACTOR = 2.0
 """An export may be this many times as far from float64 as the trained model in fp32 is."""
 
+BOUNDS = {"bf16": 2e-2, "tf32": 3e-3}
+"""Where fewer bits are kept, the error that an export may have: about five units in their last place.
 
-@dataclass(frozen=True)
-class Reference:
-    """What the trained model makes of some windows, in physical units.
-
-    ``states`` ``(N, h, C, X, Y)`` are the windows; ``rollout`` ``(N, L, C, X, Y)`` is from the model in fp32
-    as it was trained, ``exact`` ``(N, C, X, Y)`` its first step in float64. ``noise`` ``(N, L, C, X, Y)`` is
-    what a model that samples was given.
-    """
-
-    states: Tensor
-    rollout: Tensor
-    exact: Tensor
-    statistics: Statistics
-    noise: Tensor | None = None
-
-    def compare(self, runner: Runner) -> Parity:
-        """Compare what ``runner`` makes of the windows, all in one batch, with the reference.
-
-        Raises
-        ------
-        ParityError : values that are not finite, or a window that is not moved on by the step
-        """
-        states = self.states.to(runner.device)
-        noise = None if self.noise is None else self.noise.to(runner.device)
-        first = None if noise is None else noise[:, 0]
-        one, state_out = (tensor.cpu() for tensor in runner.step(states, first))
-        moved = torch.cat((self.states[:, 1:], one.unsqueeze(1)), dim=1)
-        if not torch.isfinite(one).all():
-            raise ParityError("it gives values that are not finite")
-        if not torch.equal(state_out, moved):
-            raise ParityError("its window is not moved on by the state that it forecasts")
-        rollout = runner.rollout(states, self.rollout.shape[1], noise).cpu()
-        if not torch.isfinite(rollout).all():
-            raise ParityError(
-                "its rollout gives values that are not finite, and the trained model's does not"
-            )
-
-        by_field = relative_errors(one, self.rollout[:, 0], self.statistics)
-        reference = worst(relative_errors(self.rollout[:, 0], self.exact, self.statistics))
-        return Parity(
-            windows=len(self.states),
-            rollout_steps=self.rollout.shape[1],
-            one_step=worst(by_field),
-            rollout=worst(relative_errors(rollout[:, -1], self.rollout[:, -1], self.statistics)),
-            one_step_float64=worst(relative_errors(one, self.exact, self.statistics)),
-            reference_float64=reference,
-            gate=max(FLOOR, FACTOR * reference),
-            by_field=by_field,
-            provider=runner.provider,
-        )
+bfloat16 keeps 8 bits (2⁻⁸ = 3.9e-3), TF32 11 (2⁻¹¹ = 4.9e-4) of a number.
+"""
 
 
-def reference(model: nn.Module, states: Tensor, statistics: Statistics, *, steps: int) -> Reference:
-    """Roll ``model`` out from ``states`` ``(N, h, C, X, Y)``, physical units, one window at a time.
-
-    The model is the trained one in fp32, its spectral layers neuraloperator's own, and it is rolled out as
-    in the evaluation, in standardised fields; one that samples takes the noise that seed 0 gives. A rollout
-    that stops being finite before ``steps`` steps ends there.
-
-    Raises
-    ------
-    ParityError : the model's first step is not finite
-    """
-    twin = float64(model)
-    noise = None
-    if getattr(model, "takes_noise", False):
-        count, _, *frame = states.shape
-        noise = draw(SEED, count, steps, *frame)
-
-    def rolled(model: nn.Module, dtype: torch.dtype, steps: int) -> Tensor:
-        alone = torch.split(states.to(dtype), 1)
-        noises = [None] * len(alone) if noise is None else torch.split(noise.to(dtype), 1)
-        pairs = zip(alone, noises, strict=True)
-        return torch.cat([_rollout(model, state, given, statistics, steps) for state, given in pairs])
-
-    with torch.inference_mode():
-        rollout = rolled(model, torch.float32, steps)
-        with DoubleSpectra():
-            exact = rolled(twin, torch.float64, 1)[:, 0]
-    finite = torch.isfinite(rollout).all(dim=0).flatten(1).all(dim=1)
-    length = int(finite.long().cumprod(0).sum())
-    if length == 0 or not torch.isfinite(exact).all():
-        raise ParityError(
-            "the trained model gives values that are not finite: there is nothing to compare with"
-        )
-    used = None if noise is None else noise[:, :length]
-    return Reference(states, rollout[:, :length], exact, statistics, used)
+def limit(precision: str, own: float) -> float:
+    """What the error against float64 may be after one step, where fp32's own is ``own``."""
+    return BOUNDS.get(precision, max(FLOOR, FACTOR * own))
 
 
 def gate(parity: Parity) -> None:
-    """Raise ParityError unless the export is as near to float64 as fp32 rounding lets it be."""
+    """Raise ParityError unless the export is as near to float64 as its precision lets it be."""
     if parity.one_step_float64 > parity.gate:
         raise ParityError(
             f"its error against float64 is {parity.one_step_float64:.2e}, more than {parity.gate:.2e} "
@@ -128,7 +46,7 @@ def gate(parity: Parity) -> None:
 
 
 def relative_errors(value: Tensor, reference: Tensor, statistics: Statistics) -> dict[str, float]:
-    """The relative L2 error of each field of ``value`` ``(N, C, X, Y)``, as the module defines it.
+    """The relative L2 error of each field of ``value`` ``(N, C, …)``, as the module defines it.
 
     Of a reference that is nowhere different from the mean the deviation stands in for the norm.
     """
@@ -148,48 +66,133 @@ def worst(errors: Mapping[str, float]) -> float:
     return max(errors.values())
 
 
-def float64(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` in float64, its complex weights too."""
-    twin = copy.deepcopy(model)
-    for tensor in (*twin.parameters(), *twin.buffers()):
-        if tensor.is_complex():
-            tensor.data = tensor.data.to(torch.complex128)
-        elif tensor.is_floating_point():
-            tensor.data = tensor.data.double()
-    return twin
+@dataclass(frozen=True)
+class Reference:
+    """What the trained model makes of some windows, in physical units.
 
-
-class DoubleSpectra(TorchFunctionMode):
-    """Keeps float64 in neuraloperator 2.0.0, which puts every spectrum into complex64."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        options = dict(kwargs or {})
-        if options.get("dtype") is torch.complex64:
-            options["dtype"] = torch.complex128
-        return func(*args, **options)
-
-
-def _rollout(
-    model: nn.Module, state: Tensor, noise: Tensor | None, statistics: Statistics, steps: int
-) -> Tensor:
-    """``steps`` steps from ``state`` ``(1, h, C, X, Y)``, in its dtype: ``(1, L, C, X, Y)``.
-
-    ``noise`` is ``(1, L, C, X, Y)``, or None where the model takes none.
+    ``states`` ``(N, h, C, X, Y)`` are the windows; ``rollout`` ``(N, L, C, X, Y)`` is from the model in fp32
+    as it was trained, ``exact`` from the same in float64. ``noise`` is what a model that samples was given.
     """
-    mean, std = (
-        torch.tensor(values, dtype=state.dtype).reshape(-1, 1, 1)
-        for values in (statistics.mean, statistics.std)
-    )
-    window = ((state - mean) / std).flatten(1, 2)
-    forecasts = []
-    for step in range(steps):
-        following = model(window) if noise is None else model(window, noise[:, step])
-        forecasts.append(following * std + mean)
-        window = torch.cat((window[:, following.shape[1] :], following), dim=1)
-    return torch.stack(forecasts, dim=1)
+
+    states: Tensor
+    rollout: Tensor
+    exact: Tensor
+    statistics: Statistics
+    noise: Tensor | None = None
+
+    def compare(self, runner: Runner, precision: str = "fp32") -> Parity:
+        """Compare what ``runner``, computing in ``precision``, makes of the windows, all in one batch.
+
+        A runner that takes one size of a batch is given the windows in batches of that size.
+
+        Raises
+        ------
+        ParityError : values that are not finite, or a window that is not moved on by the step
+        """
+        one, state_out, rollout = self._computed(runner)
+        moved = torch.cat((self.states[:, 1:], one.unsqueeze(1)), dim=1)
+        if not torch.isfinite(one).all():
+            raise ParityError("it gives values that are not finite")
+        if not torch.equal(state_out, moved):
+            raise ParityError("its window is not moved on by the state that it forecasts")
+        if not torch.isfinite(rollout).all():
+            raise ParityError(
+                "its rollout gives values that are not finite, and the trained model's does not"
+            )
+        trained, last, exact, exact_last, own, own_last = (
+            relative_errors(value, reference, self.statistics)
+            for value, reference in (
+                (one, self.rollout[:, 0]),
+                (rollout[:, -1], self.rollout[:, -1]),
+                (one, self.exact[:, 0]),
+                (rollout[:, -1], self.exact[:, -1]),
+                (self.rollout[:, 0], self.exact[:, 0]),
+                (self.rollout[:, -1], self.exact[:, -1]),
+            )
+        )
+        return Parity(
+            windows=len(self.states),
+            rollout_steps=self.rollout.shape[1],
+            one_step=worst(trained),
+            rollout=worst(last),
+            one_step_float64=worst(exact),
+            rollout_float64=worst(exact_last),
+            reference_float64=worst(own),
+            reference_rollout_float64=worst(own_last),
+            gate=limit(precision, worst(own)),
+            by_field={
+                field: FieldErrors(
+                    one_step=trained[field],
+                    rollout=last[field],
+                    one_step_float64=exact[field],
+                    rollout_float64=exact_last[field],
+                )
+                for field in trained
+            },
+            device=runner.device,
+            provider=runner.provider,
+            providers=runner.providers,
+        )
+
+    def _computed(self, runner: Runner) -> tuple[Tensor, Tensor, Tensor]:
+        """One step ``(N, C, X, Y)``, the windows that follow, and a rollout ``(N, L, C, X, Y)``."""
+        steps = self.rollout.shape[1]
+        parts = []
+        for chosen in batches(len(self.states), runner.batch):
+            states = self.states[chosen].to(runner.device)
+            noise = None if self.noise is None else self.noise[chosen].to(runner.device)
+            one, state_out = runner.step(states, None if noise is None else noise[:, 0])
+            rollout = runner.rollout(states, steps, noise)
+            parts.append([tensor.cpu()[: len(chosen)] for tensor in (one, state_out, rollout)])
+        one, state_out, rollout = (
+            torch.cat(tensors)[: len(self.states)] for tensors in zip(*parts, strict=True)
+        )
+        return one, state_out, rollout
+
+
+@dataclass(frozen=True)
+class MapReference:
+    """What a trained model that is no forecast step makes of ``inputs``: in fp32, and in float64."""
+
+    inputs: Tensor
+    trained: Tensor
+    exact: Tensor
+    field: str
+
+    def compare(self, runner: Runner, precision: str = "fp32") -> Parity:
+        """As `Reference.compare`."""
+        parts = [
+            runner.step(self.inputs[chosen].to(runner.device))[0].cpu()
+            for chosen in batches(len(self.inputs), runner.batch)
+        ]
+        value = torch.cat(parts)[: len(self.inputs)]
+        if not torch.isfinite(value).all():
+            raise ParityError("it gives values that are not finite")
+        zero = Statistics(fields=(self.field,), mean=(0.0,), std=(1.0,))
+        from_trained, from_exact, own = (
+            worst(relative_errors(one.unsqueeze(1), other.unsqueeze(1), zero))
+            for one, other in ((value, self.trained), (value, self.exact), (self.trained, self.exact))
+        )
+        return Parity(
+            windows=len(self.inputs),
+            rollout_steps=0,
+            one_step=from_trained,
+            rollout=None,
+            one_step_float64=from_exact,
+            reference_float64=own,
+            gate=limit(precision, own),
+            by_field={
+                self.field: FieldErrors(
+                    one_step=from_trained, rollout=None, one_step_float64=from_exact, rollout_float64=None
+                )
+            },
+            device=runner.device,
+            provider=runner.provider,
+            providers=runner.providers,
+        )
+
+
+def batches(count: int, size: int | None) -> list[Tensor]:
+    """The indices of ``count`` samples in batches of ``size``, the last filled up from the first ones."""
+    size = size or count
+    return [torch.arange(begin, begin + size) % count for begin in range(0, count, size)]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
 import torch
+from torch.jit._trace import TracerWarning
 
 from ptprof.errors import ExportError
-from ptprof.export.step import DeployableStep
+from ptprof.export.capture import FAILURES, first_line
+from ptprof.export.step import SOME, Deployable
 from ptprof.runtimes.metadata import Metadata
 from ptprof.runtimes.torchscript import METADATA_FILE, without_deprecation
 
 SOURCES = ".debug_pkl"
 
 
-def write_torchscript(step: DeployableStep, metadata: Metadata, path: Path) -> None:
+def write_torchscript(step: Deployable, metadata: Metadata, path: Path) -> None:
     """Trace ``step``, freeze it with its weights as constants, and save it at ``path``.
 
     Nothing in the step depends on the number of states in a batch, so that the trace holds for any.
@@ -28,14 +31,15 @@ def write_torchscript(step: DeployableStep, metadata: Metadata, path: Path) -> N
     """
     archive = io.BytesIO()
     try:
-        with without_deprecation(), torch.inference_mode():
-            traced = torch.jit.trace(step, step.example(metadata.state_shape), check_trace=False)  # type: ignore[no-untyped-call]
+        with without_deprecation(), warnings.catch_warnings(), torch.inference_mode():
+            # neuraloperator's own layers ask for the grid as they compute, and that is the only one here.
+            warnings.simplefilter("ignore", TracerWarning)
+            traced = torch.jit.trace(step, step.example(metadata.batch or SOME), check_trace=False)  # type: ignore[no-untyped-call]
             frozen = torch.jit.freeze(traced.eval())
             extra = {METADATA_FILE: json.dumps(metadata.properties())}
             torch.jit.save(frozen, archive, _extra_files=extra)
-    except (RuntimeError, TypeError, ValueError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise ExportError(f"the step cannot be traced: {first_line}") from error
+    except FAILURES as error:
+        raise ExportError(f"the step cannot be traced: {first_line(error)}") from error
     _write_without_sources(archive, path)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptprof.export import DeployableStep
+from ptprof.export import DeployableStep, exporter
 from ptprof.export.onnx import write_onnx
 from ptprof.export.torchscript import write_torchscript
 from ptprof.records import Statistics
@@ -131,6 +131,15 @@ def standardised(state: Tensor) -> Tensor:
     """``state`` ``(B, h, C, X, Y)`` as a model takes it."""
     mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in (STATISTICS.mean, STATISTICS.std))
     return ((state - mean) / std).flatten(1, 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_comparisons() -> Iterator[None]:
+    """Exports are compared on fewer windows and steps than a user's: the reference takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "WINDOWS", 2)
+        patch.setattr(exporter, "ROLLOUT_STEPS", 3)
+        yield
 
 
 @pytest.fixture(scope="session")

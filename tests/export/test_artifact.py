@@ -10,11 +10,12 @@ from rich.progress import Progress
 
 from ptprof.environment import environment
 from ptprof.errors import DataError, ParityError, StudyError, UsageError
-from ptprof.export import deployable, export, open_artifact
+from ptprof.export import deployable, export, open_model
 from ptprof.export import exporter as exporter_module
 from ptprof.export.artifact import windows
 from ptprof.export.onnx import write_onnx
 from ptprof.export.torchscript import write_torchscript
+from ptprof.export.variant import Variant
 from ptprof.records import Accuracy, EnergyBreakdown, RunRecord, Scores
 from ptprof.study import Study, now, sha256, write_record
 from ptprof.train.checkpoint import save_weights, weights_of
@@ -22,6 +23,7 @@ from ptprof.train.data import generate, trajectories
 from ptprof.train.models import build
 from ptprof.train.recipe import load_recipe
 
+RUNTIMES = {"onnx": "onnxruntime", "torchscript": "torchscript"}
 NO_SCORES = Accuracy(one_step=Scores(pearson_r={}, vrmse={}))
 
 
@@ -108,7 +110,8 @@ def test_the_record_lists_both_files_with_their_parity(study, run):
         assert (file.sha256, file.size_bytes) == (sha256(path), path.stat().st_size)
         assert file.parity.one_step_float64 <= file.parity.gate
         assert 0 < file.parity.one_step < 1e-5
-        assert file.parity.rollout_steps == 10
+        assert (file.parity.windows, file.parity.rollout_steps) == (2, 3)
+        assert (file.parity.device, file.parity.device_difference) == ("cpu", None)
         assert set(file.parity.by_field) == set(run.statistics.fields)
 
 
@@ -118,7 +121,7 @@ def test_the_deployable_step_and_both_files_give_the_same_on_real_windows(study,
         expected = deployable(study, run)(state)[0]
     std = torch.tensor(run.statistics.std).reshape(-1, 1, 1)
     for format in ("onnx", "torchscript"):
-        with open_artifact(study, run, format) as runner:
+        with open_model(study, run, RUNTIMES[format]) as runner:
             torch.testing.assert_close(runner.step(state)[0] / std, expected / std, rtol=1e-4, atol=1e-4)
 
 
@@ -168,14 +171,14 @@ def test_force_exports_again_even_over_a_damaged_record(study, run):
 def test_a_damaged_file_is_exported_again(study, run):
     (study.artifact_folder(run.run) / "model.pt").write_bytes(b"cut")
     export(study, run)
-    with open_artifact(study, run, "torchscript") as runner:
+    with open_model(study, run, "torchscript") as runner:
         assert runner.metadata.run == run.run
 
 
 def test_another_checkpoint_makes_all_files_stale(study, run):
     again = add_run(study, "fno", run.statistics, seed=0, weights=weights_of(build("fno", "quick")))
     with pytest.raises(StudyError, match="trained again"):
-        open_artifact(study, again, "onnx")
+        open_model(study, again, "onnxruntime")
     record = export(study, again, ["torchscript"])
     assert record.checkpoint_sha256 == again.checkpoint_sha256 != run.checkpoint_sha256
     assert sorted(contents(study, again)) == ["artifact.json", "model.pt"]
@@ -190,7 +193,7 @@ def copying(source):
 def test_an_export_that_computes_something_else_is_not_kept(format, write, study, run, monkeypatch, tmp_path):
     step = deployable(study, run)
     step.std.mul_(1 + 1e-5)
-    write(step, exporter_module.metadata(run), tmp_path / "perturbed")
+    write(step, exporter_module.metadata(run, step, Variant()), tmp_path / "perturbed")
     monkeypatch.setitem(exporter_module.WRITERS, format, copying(tmp_path / "perturbed"))
     before = contents(study, run)
     with pytest.raises(ParityError, match=f"fno-quick-s0 as {format}: its error against float64"):
@@ -223,6 +226,22 @@ def test_without_data_there_is_nothing_to_compare_on(study, run):
     assert contents(study, run) == before
 
 
+def test_the_test_windows_may_lie_elsewhere(study, run, tmp_path):
+    shutil.move(study.data, tmp_path / "elsewhere")
+    record = export(study, run, ["torchscript"], data=tmp_path / "elsewhere", force=True)
+    assert [f.parity.windows for f in record.files if f.format == "torchscript"] == [2]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("format", ["onnx", "torchscript"])
+def test_on_a_gpu_it_is_the_gpu_that_proves(format, study, run):
+    record = export(study, run, [format], device="cuda:0")
+    (file,) = (f for f in record.files if f.format == format)
+    assert file.parity.device == "cuda:0"
+    assert "cuda" in file.parity.provider.lower()
+    assert file.parity.device_difference > 0
+
+
 def test_data_of_another_grid_are_refused(study, run):
     with pytest.raises(DataError, match=r"48×96.* trained on .*64×128"):
         windows(study.data, run.model_copy(update={"grid": (64, 128)}), 1)
@@ -235,15 +254,33 @@ def test_progress_counts_formats(study, run):
     assert (task.completed, task.total) == (2, 2)
 
 
+def test_a_file_that_was_proven_elsewhere_is_exported_again(study, run, monkeypatch):
+    path = study.artifact_folder(run.run) / "artifact.json"
+    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda:0"'))
+    before = contents(study, run)["model.pt"]
+    record = export(study, run, ["torchscript"])
+    assert contents(study, run)["model.pt"][1] > before[1]
+    assert [f.parity.device for f in record.files] == ["cuda:0", "cpu"]
+
+
+def test_a_file_says_how_much_it_computes_and_what_a_step_is(study, run):
+    with open_model(study, run, "torchscript") as runner:
+        said = runner.metadata
+    assert (said.time_step, said.parameters, said.spectral, said.precision) == (0.1, 1, "gemm", "fp32")
+    # A product of 24 channels with 16 at each point alone, counted twice for a sum.
+    assert said.flops > 2 * 16 * 24 * 48 * 96
+
+
 def test_an_unknown_format_gets_a_suggestion(study, run):
-    for ask in (lambda: export(study, run, ["onyx"]), lambda: open_artifact(study, run, "onyx")):
-        with pytest.raises(UsageError, match="did you mean 'onnx'"):
-            ask()
+    with pytest.raises(UsageError, match="did you mean 'onnx'"):
+        export(study, run, ["onyx"])
+    with pytest.raises(UsageError, match="did you mean 'onnxruntime'"):
+        open_model(study, run, "onnxruntim")
 
 
 def refused(study, run, format="onnx"):
     with pytest.raises(StudyError) as caught:
-        open_artifact(study, run, format)
+        open_model(study, run, RUNTIMES[format])
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -31,8 +31,8 @@ def test_a_graph_is_standard_and_real(name, exported):
     assert kinds <= {TensorProto.FLOAT, TensorProto.INT64}
 
 
-@pytest.mark.parametrize("name", ["unet", "unet-cp", "unet-cn", "unet-cn-cp", "flow-matching"])
-def test_a_u_net_computes_nothing_with_shapes(name, exported):
+@pytest.mark.parametrize("name", DEPLOYABLE)
+def test_nothing_is_computed_with_shapes(name, exported):
     """A GPU leaves that to the CPU, and waits for it."""
     model = onnx.load(exported(name).folder / "model.onnx")
     assert not {node.op_type for node in model.graph.node} & {

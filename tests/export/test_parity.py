@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from ptprof.errors import ParityError
 from ptprof.export import DeployableStep, parity
+from ptprof.export.reference import DoubleSpectra, device_difference, float64, of_forecaster, of_map
 from ptprof.records import Statistics
 from ptprof.runtimes import open_runner
+from ptprof.runtimes.metadata import Signature
 from ptprof.train.recipe import DEPLOYABLE
 
 STATISTICS = Statistics(fields=("a", "b"), mean=(10.0, 0.0), std=(2.0, 0.5))
@@ -24,7 +26,7 @@ def references(exported, states):
     def give(name):
         if name not in given:
             model = exported(name)
-            given[name] = parity.reference(model.trained, states(3), model.metadata.statistics, steps=10)
+            given[name] = of_forecaster(model.trained, states(3), model.metadata.statistics, steps=10)
         return given[name]
 
     return give
@@ -37,7 +39,8 @@ def test_all_pass_the_gate_against_what_was_trained(name, runtime, exported, ref
         measured = references(name).compare(runner)
     parity.gate(measured)
     assert (measured.windows, measured.rollout_steps) == (3, 10)
-    assert measured.one_step == max(measured.by_field.values()) > 0
+    assert measured.one_step == max(errors.one_step for errors in measured.by_field.values()) > 0
+    assert measured.rollout_float64 == max(errors.rollout_float64 for errors in measured.by_field.values())
     # By the triangle inequality, whatever float64 is.
     assert measured.one_step <= measured.one_step_float64 + measured.reference_float64 + 1e-12
     assert measured.one_step < 2e-5
@@ -49,10 +52,10 @@ def test_the_float64_reference_is_float64_throughout(name, exported, states):
     """neuraloperator keeps its spectra in complex64: without that, it agrees with the real products."""
     model = exported(name)
     window = states(1, seed=3).double().flatten(1, 2)
-    twin, products = parity.float64(model.trained), parity.float64(model.lowered)
+    twin, products = float64(model.trained), float64(model.lowered)
     with torch.inference_mode():
         as_it_is, expected = twin(window), products(window)
-        with parity.DoubleSpectra():
+        with DoubleSpectra():
             exact = twin(window)
     assert exact.dtype is torch.float64
     assert (as_it_is - expected).norm() / expected.norm() > 1e-9
@@ -124,7 +127,9 @@ def test_an_error_beyond_rounding_does_not_pass(error, exported, references):
         return following, torch.cat((state_out[:, :-1], following.unsqueeze(1)), dim=1)
 
     measured = references("unet").compare(perturbed(model, change))
-    assert max(measured.by_field, key=measured.by_field.get) == "velocity_x"
+    for kind in ("one_step", "rollout", "one_step_float64", "rollout_float64"):
+        errors = {field: getattr(found, kind) for field, found in measured.by_field.items()}
+        assert max(errors, key=errors.get) == "velocity_x"
     assert measured.rollout > 0.1 * error
     with pytest.raises(ParityError, match="against float64"):
         parity.gate(measured)
@@ -167,7 +172,7 @@ class Growing(torch.nn.Module):
 
 def test_the_error_of_a_rollout_is_that_of_its_last_step(states, statistics):
     state = states(2, (16, 16))
-    reference = parity.reference(Growing(1.5), state, statistics, steps=10)
+    reference = of_forecaster(Growing(1.5), state, statistics, steps=10)
     off = DeployableStep(Growing(1.5 * (1 + 1e-4)), statistics, 4)
     measured = reference.compare(open_runner("eager", off))
     assert measured.one_step == pytest.approx(1e-4, rel=1e-2)
@@ -175,18 +180,96 @@ def test_the_error_of_a_rollout_is_that_of_its_last_step(states, statistics):
 
 
 def test_what_fp32_rounds_better_than_the_floor_may_be_missed_by_the_floor(states, statistics):
-    reference = parity.reference(Growing(1.5), states(2, (16, 16)), statistics, steps=1)
+    reference = of_forecaster(Growing(1.5), states(2, (16, 16)), statistics, steps=1)
     measured = reference.compare(open_runner("eager", DeployableStep(Growing(1.5), statistics, 4)))
     assert 0 < 2 * measured.reference_float64 < 1e-6
     assert measured.gate == 1e-6
 
 
+def test_the_float64_rollout_is_one(states, statistics):
+    """Ten products with 1.1, which is none of fp32's numbers, without its rounding."""
+    state = states(2, (16, 16))
+    reference = of_forecaster(Growing(1.1), state, statistics, steps=10)
+    mean, std = (
+        torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (statistics.mean, statistics.std)
+    )
+    expected = (state[:, -1].double() - mean) / std * float(torch.tensor(1.1)) ** 10 * std + mean
+    torch.testing.assert_close(reference.exact[:, -1], expected, rtol=1e-12, atol=1e-12)
+    assert not torch.equal(reference.rollout[:, -1].double(), expected)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 2e-2), ("tf32", 3e-3)])
+def test_where_fewer_bits_are_kept_a_stated_bound_counts(precision, bound, states, statistics):
+    reference = of_forecaster(Growing(1.5), states(2, (16, 16)), statistics, steps=1)
+    for error, passes in ((0.9 * bound, True), (1.1 * bound, False)):
+        off = DeployableStep(Growing(1.5 * (1 + error)), statistics, 4)
+        measured = reference.compare(open_runner("eager", off), precision)
+        assert measured.gate == bound
+        if passes:
+            parity.gate(measured)
+        else:
+            with pytest.raises(ParityError, match="against float64"):
+                parity.gate(measured)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_a_runner_of_one_batch_size_is_compared_in_batches(size, states, statistics):
+    reference = of_forecaster(Growing(1.5), states(5, (16, 16)), statistics, steps=3)
+    runner = open_runner("eager", DeployableStep(Growing(1.5), statistics, 4))
+    expected = reference.compare(runner)
+    runner.batch = size
+    assert reference.compare(runner) == expected
+
+
+def test_a_model_is_no_different_on_the_cpu_it_is_on(states, statistics):
+    assert device_difference(Growing(1.5), states(1, (16, 16)), statistics, "cpu") is None
+
+
+@pytest.mark.gpu
+def test_what_a_gpu_makes_of_the_trained_model_is_told_apart(exported, states):
+    model = exported("fno")
+    found = device_difference(model.trained, states(2), model.metadata.statistics, "cuda:0")
+    assert 0 < found < 1
+
+
+class Line(torch.nn.Module):
+    """u = w·(x, t)."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([[0.1, 0.7]], dtype=dtype))
+
+    def forward(self, points):
+        return points @ self.weight.t()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_map_is_compared_with_its_model_in_both_precisions(dtype):
+    points = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
+    reference = of_map(Line(dtype), points, "u")
+    exact = points.double() @ torch.tensor([[0.1], [0.7]], dtype=dtype).double()
+    assert torch.equal(reference.exact, exact)
+
+    class Off(torch.nn.Module):
+        signature = Signature(input="points", takes=(2,), output="u", gives=(1,))
+
+        def forward(self, points):
+            return Line(torch.float32)(points) * (1 + 1e-4)
+
+    measured = reference.compare(open_runner("eager", Off()))
+    assert measured.one_step_float64 == pytest.approx(1e-4, rel=1e-2)
+    assert measured.by_field["u"].one_step == measured.one_step
+    assert (measured.rollout, measured.rollout_float64, measured.windows) == (None, None, 50)
+    with pytest.raises(ParityError, match="against float64"):
+        parity.gate(measured)
+
+
 def test_a_rollout_that_blows_up_is_compared_as_long_as_it_is_finite(states, statistics):
-    reference = parity.reference(Growing(1e10), states(2, (16, 16)), statistics, steps=10)
+    reference = of_forecaster(Growing(1e10), states(2, (16, 16)), statistics, steps=10)
     assert reference.rollout.shape[1] == 3
     assert torch.isfinite(reference.rollout).all()
 
 
 def test_a_model_without_a_finite_step_has_nothing_to_compare_with(states, statistics):
     with pytest.raises(ParityError, match="trained model"):
-        parity.reference(Growing(math.inf), states(1, (16, 16)), statistics, steps=2)
+        of_forecaster(Growing(math.inf), states(1, (16, 16)), statistics, steps=2)

@@ -36,7 +36,7 @@ def fno(
     with quiet():
         from neuralop.models import FNO
 
-        model = _plain(FNO)(
+        model = plain(FNO)(
             n_modes=(modes, modes),
             in_channels=in_channels,
             out_channels=out_channels,
@@ -68,7 +68,7 @@ def ufno(
     with quiet():
         from neuralop.models import UNO
 
-        model = _plain(UNO)(
+        model = plain(UNO)(
             in_channels=in_channels,
             out_channels=out_channels,
             hidden_channels=hidden_channels,
@@ -90,7 +90,7 @@ def _lowered(model: nn.Module, lowering: type[nn.Module], spectral: str) -> nn.M
     return lowering(model) if spectral == "gemm" else model
 
 
-def _plain(model: type[nn.Module]) -> type[nn.Module]:
+def plain(model: type[nn.Module]) -> type[nn.Module]:
     """``model`` with torch's own state dict: neuraloperator's puts its constructor's arguments into it."""
 
     class Plain(model):  # type: ignore[misc, valid-type]

@@ -14,8 +14,9 @@ from torch.nn.functional import gelu
 
 from ptprof.train.models import fused
 from ptprof.train.models.basis import Grid
+from ptprof.train.models.frozen import FrozenSpectralConv
 from ptprof.train.models.resample import Resample
-from ptprof.train.models.spectral import FrozenSpectralConv, OnGrid, SpectralConv, analyse, unrounded, widened
+from ptprof.train.models.spectral import OnGrid, SpectralConv, analyse, unrounded, widened
 
 
 class Pointwise(nn.Module):

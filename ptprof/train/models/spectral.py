@@ -36,7 +36,7 @@ FEW = 1
 
 def autocasting(device: torch.device) -> bool:
     """Whether autocast would round the products on ``device``."""
-    return torch.is_autocast_enabled(device.type)
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 def unrounded(device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -119,6 +119,8 @@ class SpectralConv(nn.Module):
         self.in_channels: int = layer.in_channels
         self.out_channels: int = layer.out_channels
         self.modes: Grid = tuple(layer.n_modes)
+        self.most: Grid = tuple(layer.max_n_modes)
+        self.norm: str = layer.fft_norm
         self.scaling: tuple[float, ...] = tuple(layer.resolution_scaling_factor or (1.0, 1.0))
         self._tucker = not hasattr(layer.weight, "tensor")
         _lead_with_modes(self.weight)
@@ -163,7 +165,7 @@ class SpectralConv(nn.Module):
     def _kept_of_weight(self, grid: Grid) -> tuple[slice, slice]:
         """neuraloperator takes the middle of the weight along x, the low end along y."""
         kept = self.kept(grid)
-        start = (self.modes[0] - kept[0]) // 2
+        start = (self.most[0] - kept[0]) // 2
         return slice(start, start + kept[0]), slice(kept[1])
 
     def _core(self, grid: Grid, wide: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -201,44 +203,6 @@ class SpectralConv(nn.Module):
             b = self.basis(grid, out_grid, x.dtype, x.device)
             rows = self.filter(analyse(x, b.analysis_y), b, grid)
             return (rows.t() @ b.synthesis_y).view(x.shape[0], self.out_channels, *out_grid)
-
-
-class FrozenSpectralConv(nn.Module):
-    """A `SpectralConv` for inference between two fixed grids: dense, real, every tensor a buffer."""
-
-    weight: Tensor
-    bias: Tensor
-    analysis_y: Tensor
-    analysis_x: Tensor
-    synthesis_x: Tensor
-    synthesis_y: Tensor
-
-    def __init__(self, layer: SpectralConv, grid: Grid, out_grid: Grid) -> None:
-        super().__init__()
-        dtype, device = layer.bias.dtype, layer.bias.device
-        with torch.no_grad():
-            weight, *factors = layer.mixing(grid, dtype)
-            for factor in factors:
-                weight = _dense(weight, factor)
-        self.register_buffer("weight", weight.detach().clone())
-        self.register_buffer("bias", layer.bias.detach().clone())
-        self.out_channels = layer.out_channels
-        self.grids = grid, out_grid
-        for name, matrix in layer.basis(grid, out_grid, dtype, device)._asdict().items():
-            self.register_buffer(name, matrix.clone())
-
-    def out_grid(self, grid: Grid) -> Grid:
-        """The grid that this layer was frozen to give."""
-        return self.grids[1]
-
-    def basis(self, grid: Grid, out_grid: Grid, dtype: torch.dtype, device: torch.device) -> Basis:
-        """The constant matrices, those it was frozen with."""
-        return Basis(self.analysis_y, self.analysis_x, self.synthesis_x, self.synthesis_y)
-
-    def filter(self, rows: Tensor, basis: Basis, grid: Grid) -> Tensor:
-        """As `SpectralConv.filter`."""
-        products = mix(spectrum(rows, self.weight.shape[1], basis), self.weight)
-        return unfold(products, self.bias.flatten(), basis)
 
 
 class OnGrid(nn.Module):
@@ -285,12 +249,6 @@ def freeze(module: nn.Module, grid: Grid) -> nn.Module:
             )
         part.fix_grid(grid)
     return frozen
-
-
-def _dense(first: Tensor, second: Tensor) -> Tensor:
-    """The product of two factors as `mix` takes them, as one such factor."""
-    a, b = (torch.view_as_complex(factor.view(*factor.shape[:-1], -1, 2)) for factor in (first, second))
-    return torch.view_as_real(a @ b).flatten(-2)
 
 
 def _complex(dtype: torch.dtype) -> torch.dtype:
