@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ptprof.energy.board import BoardState
 from ptprof.energy.clock import Clock, MonotonicClock
 from ptprof.energy.cpu import CPU_WATTS_PER_CORE, CpuModel
 from ptprof.energy.gauge import tick_period
+from ptprof.energy.host import host_sensors
 from ptprof.energy.nvml import Nvml
-from ptprof.energy.sensor import Sensor
+from ptprof.energy.sensor import BoardSensor, Sensor
 from ptprof.energy.visible import GpuName, chosen, synchronize
-from ptprof.energy.window import Window
+from ptprof.energy.window import NOT_COUNTED, Window
 from ptprof.errors import EnergyError
-
-NO_DRAM = "no DRAM sensor"
+from ptprof.records import COMPONENTS, BoardFacts
 
 
 class EnergyMeter:
@@ -25,8 +27,9 @@ class EnergyMeter:
         with EnergyMeter(gpus=[0]) as meter, meter.window() as window:
             work()
 
-    GPUs are measured by NVML's energy counter, the whole board whoever uses it; the CPU is modelled from
-    this process's CPU seconds. What cannot be had is None in the window, with the reason in ``missing``.
+    GPUs are measured by NVML's energy counter, processors and memory by RAPL: whole boards and sockets,
+    whoever uses them. Where RAPL cannot be read the CPU is modelled from this process's CPU seconds. What
+    cannot be had is None in the window, with the reason in ``missing``.
 
     Parameters
     ----------
@@ -34,6 +37,7 @@ class EnergyMeter:
     sensors : to be read instead of this machine's
     clock : to be read instead of the monotonic one
     watts_per_core : for the model of the CPU, W
+    rapl_root : the folder of RAPL's zones; see `ptprof.energy.rapl.Rapl`
 
     Raises
     ------
@@ -48,11 +52,13 @@ class EnergyMeter:
         sensors: Sequence[Sensor] | None = None,
         clock: Clock | None = None,
         watts_per_core: float = CPU_WATTS_PER_CORE,
+        rapl_root: Path | None = None,
     ) -> None:
         self._gpus = gpus
         self._given = sensors
         self._clock = clock or MonotonicClock()
-        self._cpu = CpuModel(watts_per_core)
+        self._watts_per_core = CpuModel(watts_per_core).watts_per_core
+        self._rapl_root = rapl_root
         self._sensors: list[tuple[Sensor, float]] | None = None
         self._missing: dict[str, str] = {}
         self._settle: Callable[[], None] = lambda: None
@@ -63,6 +69,9 @@ class EnergyMeter:
             self._missing = {}
             sensors = list(self._given) if self._given is not None else self._here(stack)
             self._sensors = [known for sensor in sensors if (known := self._timed(sensor)) is not None]
+            for component in COMPONENTS:
+                if not any(sensor.component == component for sensor in sensors):
+                    self._missing.setdefault(component, NOT_COUNTED)
             self._exit = stack.pop_all()
         return self
 
@@ -82,6 +91,24 @@ class EnergyMeter:
         """The longest tick of the sensors (s); 0 where none ticks."""
         return max((period_s for _, period_s in self._open()), default=0.0)
 
+    @property
+    def sees_idle(self) -> bool:
+        """Whether a sensor sees the power of a machine without work, which the model of the CPU does not."""
+        return any(sensor.source == "measured" for sensor, _ in self._open())
+
+    @property
+    def boards(self) -> tuple[str, ...]:
+        """The UUIDs of the boards that are metered."""
+        return tuple(sensor.device_id for sensor, _ in self._open() if sensor.component == "gpu")
+
+    def board_states(self) -> dict[str, BoardState]:
+        """The metered boards at this moment, by UUID; without those that tell nothing but energy."""
+        return {sensor.device_id: sensor.state() for sensor in self._board_sensors()}
+
+    def board_facts(self) -> tuple[BoardFacts, ...]:
+        """What these boards are, and what they are set to."""
+        return tuple(sensor.facts() for sensor in self._board_sensors())
+
     @contextmanager
     def window(self) -> Iterator[Window]:
         """Meter the block; the window's results are there when it has ended without an error.
@@ -100,10 +127,17 @@ class EnergyMeter:
             raise EnergyError("the meter is not open: enter it with `with EnergyMeter() as meter`")
         return self._sensors
 
+    def _board_sensors(self) -> list[BoardSensor]:
+        return [sensor for sensor, _ in self._open() if isinstance(sensor, BoardSensor)]
+
     def _here(self, stack: ExitStack) -> list[Sensor]:
         """The sensors of this machine."""
-        self._missing["dram"] = NO_DRAM
-        return [*self._boards(stack), self._cpu]
+        host, without = host_sensors(
+            stack, watts_per_core=self._watts_per_core, rapl_root=self._rapl_root, clock=self._clock
+        )
+        if "dram" in without:
+            self._missing["dram"] = without["dram"]
+        return [*self._boards(stack), *host]
 
     def _boards(self, stack: ExitStack) -> list[Sensor]:
         if self._gpus is not None and not self._gpus:

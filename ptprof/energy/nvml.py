@@ -1,4 +1,4 @@
-"""NVML: the boards that the driver knows, and their energy counters. Every vendor call is in this file.
+"""NVML: the boards that the driver knows, and their energy counters.
 
 ``nvmlDeviceGetTotalEnergyConsumption`` counts the millijoules of a whole board since the driver was loaded
 (Volta and later), whichever process they were spent for.
@@ -13,8 +13,10 @@ from typing import Any, Self, TypeVar
 
 import pynvml
 
+from ptprof.energy import board as boards
+from ptprof.energy.board import BoardState
 from ptprof.errors import EnergyError
-from ptprof.records import Component, Source
+from ptprof.records import BoardFacts, Component, Source
 
 T = TypeVar("T")
 
@@ -106,6 +108,14 @@ class EnergyCounter:
     def read(self) -> float:
         count: int = call(self.name, pynvml.nvmlDeviceGetTotalEnergyConsumption, self.board.handle)
         return count * JOULES_PER_MILLIJOULE
+
+    def state(self) -> BoardState:
+        """The board at this moment."""
+        return boards.state(self.board)
+
+    def facts(self) -> BoardFacts:
+        """What the board is, and what it is set to."""
+        return boards.facts(self.board)
 
 
 def call(what: str, function: Callable[..., T], *arguments: Any) -> T:

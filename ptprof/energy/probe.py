@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+
+from ptprof.energy import carbontracker
 from ptprof.energy.clock import Clock, MonotonicClock
-from ptprof.energy.cpu import CPU_WATTS_PER_CORE, CpuModel
+from ptprof.energy.cpu import CPU_WATTS_PER_CORE
 from ptprof.energy.gauge import tick_period
-from ptprof.energy.meter import NO_DRAM
+from ptprof.energy.host import host_sensors
 from ptprof.energy.nvml import Board, EnergyCounter, Nvml
+from ptprof.energy.power import INSTANT, power_reader
+from ptprof.energy.sensor import Sensor
 from ptprof.errors import EnergyError
 from ptprof.records import Component, Source, Value
 
@@ -23,22 +29,43 @@ class Probe(Value):
     detail: str
 
 
-def probe(*, watts_per_core: float = CPU_WATTS_PER_CORE, clock: Clock | None = None) -> list[Probe]:
+class SecondOpinion(Value):
+    """What a board's counter can be checked against: whether it is ``here``, and how, or why not."""
+
+    name: str
+    device: str
+    here: bool
+    detail: str
+
+
+def probe(
+    *,
+    watts_per_core: float = CPU_WATTS_PER_CORE,
+    rapl_root: Path | None = None,
+    clock: Clock | None = None,
+) -> list[Probe]:
     """Look for every kind of sensor: each GPU of this machine (half a second each), then CPU and memory."""
-    cpu = CpuModel(watts_per_core)
-    modelled = f"modelled: CPU seconds of the process × {watts_per_core:g} W per core, ± {cpu.systematic:.0%}"
-    return [
-        *_gpus(clock or MonotonicClock()),
-        Probe(
-            component="cpu",
-            device_id="cpu",
-            device="CPU",
-            sensor=cpu.name,
-            source="modelled",
-            detail=modelled,
-        ),
-        Probe(component="dram", device_id="", device="memory", sensor="", source=None, detail=NO_DRAM),
-    ]
+    return [*_gpus(clock or MonotonicClock()), *_host(watts_per_core, rapl_root)]
+
+
+def second_opinions() -> list[SecondOpinion]:
+    """What can be asked beside the energy counters: each board's instant power, and Carbontracker."""
+    try:
+        with Nvml() as nvml:
+            found = [_sampled(board) for board in nvml.boards()]
+            no_gpu = None if found else NO_GPU
+    except EnergyError as error:
+        found, no_gpu = [], str(error)
+    if no_gpu is not None:
+        found = [SecondOpinion(name=f"sampled {INSTANT}", device="GPU", here=False, detail=no_gpu)]
+    lacking = carbontracker.unavailable() or no_gpu
+    tracker = SecondOpinion(
+        name=f"Carbontracker {carbontracker.VERSION}",
+        device="GPU",
+        here=lacking is None,
+        detail=lacking or "in a process of its own, its PUE taken out, no network",
+    )
+    return [*found, tracker]
 
 
 def driver() -> str | None:
@@ -50,6 +77,9 @@ def driver() -> str | None:
         return None
 
 
+NO_GPU = "the NVIDIA driver lists no GPU"
+
+
 def _gpus(clock: Clock) -> list[Probe]:
     try:
         with Nvml() as nvml:
@@ -57,7 +87,7 @@ def _gpus(clock: Clock) -> list[Probe]:
             found = [_board(board, nvml.driver(), clock) for board in boards]
     except EnergyError as error:
         return [_no_gpu(str(error))]
-    return found or [_no_gpu("the NVIDIA driver lists no GPU")]
+    return found or [_no_gpu(NO_GPU)]
 
 
 def _no_gpu(why: str, uuid: str = "", name: str = "GPU") -> Probe:
@@ -79,5 +109,42 @@ def _board(board: Board, driver_version: str, clock: Clock) -> Probe:
         sensor=counter.name,
         source="measured",
         tick_s=tick_s,
-        detail=f"measured, the whole board, ± {counter.systematic:.0%}; driver {driver_version}",
+        detail=f"the whole board, whoever uses it, ± {counter.systematic:.0%}; driver {driver_version}",
+    )
+
+
+def _sampled(board: Board) -> SecondOpinion:
+    """Whether the board's power can be sampled, and what a sample means."""
+    name = f"sampled {INSTANT}"
+    try:
+        reading, _ = power_reader(board)
+    except EnergyError as error:
+        return SecondOpinion(name=name, device=board.name, here=False, detail=str(error))
+    detail = reading if reading == INSTANT else f"the driver gives no {INSTANT}, but {reading}"
+    return SecondOpinion(name=name, device=board.name, here=reading == INSTANT, detail=detail)
+
+
+def _host(watts_per_core: float, rapl_root: Path | None) -> list[Probe]:
+    with ExitStack() as stack:
+        sensors, missing = host_sensors(stack, watts_per_core=watts_per_core, rapl_root=rapl_root)
+        found = [_counted(sensor, missing) for sensor in sensors]
+    if "dram" in missing:
+        why = missing["dram"]
+        found.append(
+            Probe(component="dram", device_id="", device="memory", sensor="", source=None, detail=why)
+        )
+    return found
+
+
+def _counted(sensor: Sensor, missing: dict[Component, str]) -> Probe:
+    """A sensor of the processor or the memory, which is modelled where RAPL is missing."""
+    how = "this process alone" if sensor.source == "modelled" else "the whole socket, whoever uses it"
+    because = f"; {missing['cpu']}" if sensor.source == "modelled" and "cpu" in missing else ""
+    return Probe(
+        component=sensor.component,
+        device_id=sensor.device_id,
+        device="CPU" if sensor.source == "modelled" else sensor.device_id,
+        sensor=sensor.name,
+        source=sensor.source,
+        detail=f"{how}, ± {sensor.systematic:.0%}{because}",
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ptprof.records import Component, Source
+from ptprof.energy.board import BoardState
+from ptprof.records import BoardFacts, Component, Source
 
 
 class Sensor(Protocol):
@@ -38,3 +39,17 @@ class Sensor(Protocol):
 
     def read(self) -> float:
         """Joules since some beginning; raises EnergyError where that cannot be read."""
+
+
+@runtime_checkable
+class BoardSensor(Protocol):
+    """A sensor that also knows the state of its board."""
+
+    @property
+    def device_id(self) -> str: ...
+
+    def state(self) -> BoardState:
+        """The board at this moment."""
+
+    def facts(self) -> BoardFacts:
+        """What the board is, and what it is set to."""

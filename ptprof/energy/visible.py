@@ -17,6 +17,7 @@ from ptprof.errors import EnergyError
 
 GpuName = int | str
 PREFIX = "GPU-"
+MIG = "MIG-"
 
 
 def chosen(
@@ -50,7 +51,8 @@ def chosen(
 def visible(boards: Sequence[Board], environ: Mapping[str, str] = os.environ) -> list[Board]:
     """The boards that CUDA_VISIBLE_DEVICES leaves, in its order; as in CUDA an unknown entry ends the list.
 
-    A MIG instance is a board that is not usable: it has no energy counter of its own.
+    A board that stands there twice is one. A MIG instance is a board that is not usable: it has no energy
+    counter of its own.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def visible(boards: Sequence[Board], environ: Mapping[str, str] = os.environ) ->
         return list(boards)
     found: list[Board] = []
     for entry in (part.strip() for part in setting.split(",")):
-        if entry.startswith("MIG-"):
+        if entry.startswith(MIG):
             found.append(_instance(entry))
             continue
         matching = [board for board in boards if _matches(entry, board)]
@@ -69,7 +71,7 @@ def visible(boards: Sequence[Board], environ: Mapping[str, str] = os.environ) ->
             break
         if not entry.startswith(PREFIX):
             _check_numbering(boards, environ)
-        found += matching
+        found += [board for board in matching if board not in found]
     return found
 
 
@@ -138,6 +140,8 @@ def _named(gpu: GpuName, seen: Sequence[Board], boards: Sequence[Board]) -> Boar
             have = f"{len(seen)} visible" if seen else "none visible"
             raise EnergyError(f"there is no GPU {gpu}: {have}")
         return seen[gpu]
+    if gpu.startswith(MIG):
+        return _instance(gpu)
     for board in boards:
         if board.uuid == _prefixed(gpu):
             return board

@@ -14,6 +14,8 @@ from ptprof.records import COMPONENTS, Component, Energy, EnergyBreakdown
 
 RESULTS = ("duration_s", "gpu", "gpus", "cpu", "dram", "missing")
 
+NOT_COUNTED = "no sensor counts it"
+
 G = TypeVar("G", SmoothGauge, SteppedGauge)
 
 
@@ -111,7 +113,7 @@ class Window:
     def _sum(self, component: Component, figures: Sequence[Energy]) -> Energy | None:
         """The component's energy; None where one of its sensors has failed: a part is not the whole."""
         if component in self._missing or not figures:
-            self._missing.setdefault(component, "no sensor counts it")
+            self._missing.setdefault(component, NOT_COUNTED)
             return None
         return combine.add(figures)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ptprof.energy import Probe
+from ptprof.energy import Probe, SecondOpinion
 from ptprof.records import Environment, Value
 from ptprof.report.format import NONE, seconds, size
 from ptprof.report.style import paragraph, row, table
@@ -25,6 +25,7 @@ class Diagnosis(Value):
 
     environment: Environment
     sensors: tuple[Probe, ...]
+    second_opinions: tuple[SecondOpinion, ...]
     runtimes: tuple[Provision, ...]
 
 
@@ -35,7 +36,9 @@ def diagnosis(found: Diagnosis) -> RenderableType:
     machine = f"{computer}, {here.platform}, Python {here.python}"
     gpus = f"GPUs: {', '.join(here.gpus) or 'none'}; driver {here.driver or 'none'}"
     libraries = ", ".join(f"{name} {version}" for name, version in here.libraries.items())
-    return Group(paragraph([machine, gpus, libraries]), _sensors(found), _runtimes(found))
+    return Group(
+        paragraph([machine, gpus, libraries]), _sensors(found), _second_opinions(found), _runtimes(found)
+    )
 
 
 def _sensors(found: Diagnosis) -> Table:
@@ -56,9 +59,20 @@ def _sensors(found: Diagnosis) -> Table:
     return made
 
 
+def _second_opinions(found: Diagnosis) -> Table:
+    made = table("Second opinions on the GPU's counter", ("what", "device", "here"))
+    made.add_column("", overflow="fold")
+    for opinion in found.second_opinions:
+        row(made, opinion.name, opinion.device, "yes" if opinion.here else "no", opinion.detail)
+    return made
+
+
 def _runtimes(found: Diagnosis) -> Table:
     made = table("Runtimes", ("runtime", "device", "runs by"))
     made.add_column("", overflow="fold")
-    for runtime in found.runtimes:
-        row(made, runtime.runtime, runtime.device, runtime.provider or "not here", runtime.detail)
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for one in found.runtimes:
+        alike.setdefault((one.device, one.provider or "not here", one.detail), []).append(one.runtime)
+    for (device, provider, detail), runtimes in sorted(alike.items(), key=lambda one: one[0][0]):
+        row(made, ", ".join(runtimes), device, provider, detail)
     return made

@@ -19,12 +19,23 @@ def doctor() -> Diagnosis:
             driver=energy.driver(),
         ),
         sensors=tuple(sensors),
+        second_opinions=tuple(energy.second_opinions()),
         runtimes=tuple(_provision(runtime, device) for runtime in RUNTIMES for device in ("cpu", "cuda:0")),
     )
 
 
 def _provision(runtime: str, device: str) -> Provision:
     try:
-        return Provision(runtime=runtime, device=device, provider=provider(runtime, device))
+        runs = provider(runtime, device)
     except RuntimeUnavailable as error:
         return Provision(runtime=runtime, device=device, provider=None, detail=str(error))
+    detail = _bf16(device) if runtime == "openvino" else ""
+    return Provision(runtime=runtime, device=device, provider=runs, detail=detail)
+
+
+def _bf16(device: str) -> str:
+    """Whether OpenVINO has bf16 too, which depends on the processor."""
+    try:
+        return f"and {provider('openvino', device, 'bf16')}"
+    except RuntimeUnavailable as error:
+        return str(error)

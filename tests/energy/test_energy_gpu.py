@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from ptprof.energy import EnergyMeter, probe
+from ptprof.energy import EnergyMeter, MonotonicClock, probe, second_opinions
+from ptprof.energy.carbontracker import Carbontracker
+from ptprof.energy.trace import PowerTrace
 
 pytestmark = pytest.mark.gpu
 
@@ -33,7 +35,7 @@ def test_idle_power_is_that_of_a_board_and_steady():
 
 
 def test_the_tick_is_regular():
-    ticks = [found.tick_s for found in [*probe(), *probe()] if found.source == "measured"]
+    ticks = [found.tick_s for found in [*probe(), *probe()] if found.component == "gpu" and found.source]
     assert ticks
     assert all(0.005 < tick < 0.25 for tick in ticks)
     assert max(ticks) < 1.25 * min(ticks)
@@ -72,3 +74,57 @@ def test_twice_the_work_takes_twice_the_energy():
                 work(times * count)
             joules.append(window.gpu.joules / times)
     assert sum(joules[1::2]) == pytest.approx(sum(joules[::2]), rel=0.05)
+
+
+def _products(seconds: float) -> None:
+    """Keep the board busy for so long."""
+    import torch
+
+    a = torch.randn(4096, 4096, device="cuda:0")
+    clock = MonotonicClock()
+    until_s = clock.now() + seconds
+    while clock.now() < until_s:
+        for _ in range(20):
+            a @ a
+        torch.cuda.synchronize()
+
+
+def test_a_board_tells_its_state():
+    import torch
+
+    torch.zeros(1, device="cuda:0")
+    with EnergyMeter(gpus=[0]) as meter:
+        (state,) = meter.board_states().values()
+        (facts,) = meter.board_facts()
+    assert 10.0 < state.temperature_c < 110.0
+    assert 1e8 < state.sm_clock_hz <= facts.max_sm_clock_hz
+    assert state.throttle_reasons is not None
+    assert 30.0 < facts.power_limit_w <= facts.default_power_limit_w
+    assert facts.architecture is not None
+
+
+def test_sampled_power_and_carbontracker_are_near_the_counter():
+    """Steady work, ten seconds of it: Carbontracker's first second is of the work before."""
+    _products(3.0)
+    clock = MonotonicClock()
+    with (
+        EnergyMeter(gpus=[0]) as meter,
+        PowerTrace(meter.boards) as trace,
+        Carbontracker([0]) as tracker,
+    ):
+        _products(2.0)
+        with meter.window() as window:
+            tracker.start()
+            begun_s = clock.now()
+            _products(10.0)
+            ended_s = clock.now()
+            opinion = tracker.stop()
+        (uuid,) = meter.boards
+        joules = window.gpu.joules / window.duration_s
+        assert trace.joules(uuid, begun_s, ended_s) / (ended_s - begun_s) == pytest.approx(joules, rel=0.1)
+    assert opinion.missing is None
+    assert opinion.joules / opinion.duration_s == pytest.approx(joules, rel=0.15)
+
+
+def test_all_second_opinions_are_here():
+    assert all(opinion.here for opinion in second_opinions())

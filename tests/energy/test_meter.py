@@ -276,13 +276,13 @@ def test_an_error_in_the_block_is_the_users(kit):
         raise ValueError("theirs")
 
 
-def test_this_machine_has_a_marked_model_of_its_cpu():
-    with EnergyMeter(gpus=[], watts_per_core=10.0) as meter, meter.window() as window:
+def test_a_machine_without_sensors_has_a_marked_model_of_its_cpu(tmp_path):
+    with EnergyMeter(gpus=[], watts_per_core=10.0, rapl_root=tmp_path) as meter, meter.window() as window:
         sum(range(2_000_000))
     assert (window.cpu.source, window.cpu.systematic) == ("modelled", 0.5)
     assert window.cpu.high == pytest.approx(1.5 * window.cpu.joules)
     assert window.gpu is None
-    assert window.missing == {"gpu": "no GPU was to be metered", "dram": "no DRAM sensor"}
+    assert window.missing == {"gpu": "no GPU was to be metered", "dram": "no RAPL here"}
 
 
 @pytest.mark.parametrize("watts", [0.0, -3.0, math.nan, math.inf])

@@ -26,6 +26,7 @@ MIXED = [Board(0, "GPU-slow", "T4"), Board(1, "GPU-fast", "H200")]
         ("GPU-d", [3]),
         ("GPU-", []),
         ("1,GPU-dddd", [1, 3]),
+        ("2,2,GPU-cccc", [2]),
     ],
 )
 def test_cuda_visible_devices(setting, indices):
@@ -63,7 +64,9 @@ def test_boards_of_several_kinds_are_numbered_by_cuda_alone():
 def test_a_mig_instance_has_no_counter_of_its_own():
     for board in (
         *visible(EQUAL, {"CUDA_VISIBLE_DEVICES": "MIG-1234"}),
+        *visible(EQUAL, {"CUDA_VISIBLE_DEVICES": "MIG-GPU-aaaa-0/7/0"}),
         *chosen(EQUAL, [0], {}, ["GPU-1234-of-an-instance"]),
+        *chosen(EQUAL, ["MIG-1234"], {}, []),
     ):
         assert board.unusable is not None
         assert "MIG" in board.unusable
