@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ptprof.profile.amortise import AmortiseReport, BreakEvenReport, CheapestReport, Total
+from ptprof.amortise.amortising import AmortiseReport, CheapestReport, Total
 from ptprof.report import words
-from ptprof.report.format import NONE, count, interval, prefixed
+from ptprof.report.format import NONE, count, interval, paid, prefixed
 from ptprof.report.style import paragraph, row, table
 
 CHEAPEST, TIED = "◀", "≈"
@@ -18,14 +18,7 @@ def amortisation(report: AmortiseReport) -> RenderableType:
     """The whole answer; training, a query, and their sum stand apart."""
     parts: list[RenderableType] = [
         paragraph(words.answer(report), "bold"),
-        paragraph(
-            [
-                *words.by_point_values(report),
-                words.query(report),
-                words.conversion(report),
-                *words.caveats(report),
-            ]
-        ),
+        paragraph(words.explained(report)),
         _costs(report),
         _totals(report),
     ]
@@ -38,16 +31,20 @@ def _costs(report: AmortiseReport) -> Table:
     """What was measured: training once, and each query."""
     measured_here = any(model.runtime for model in report.models)
     columns = ("model", "runtime") if measured_here else ("model",)
-    made = table(
-        "CO2eq of training, once, and of each query", columns, ("training", "source", "per query", "source")
+    once = any(model.once_g.value for model in report.models)
+    title = (
+        "CO2eq of each training and of each query" if once else "CO2eq of training, once, and of each query"
     )
+    numbers = (*(["paid once"] if once else []), "training", "source", "per query", "source")
+    made = table(title, columns, numbers)
     for model in report.models:
         row(
             made,
             model.model,
             *([model.runtime or NONE] if measured_here else []),
-            interval(model.training_g, "g"),
-            model.training_source if model.projected is None else f"projected ({model.projected.source})",
+            *([paid(model.once_g)] if once else []),
+            paid(model.training_g),
+            words.training_source(model),
             interval(model.per_query_g, "g"),
             model.source,
         )
@@ -90,16 +87,17 @@ def _amortised(report: AmortiseReport, index: int) -> str:
 
 def _break_even(report: AmortiseReport) -> Table:
     """Where each pair costs the same, and what can be said of it."""
-    made = table("Break-even, every pair", ("pair",), ("queries", "not told apart"))
+    resampled = any(p.bootstrap_low or p.bootstrap_high for p in report.break_even)
+    numbers = ("queries", "not told apart", *(["bootstrap"] if resampled else []))
+    made = table("Break-even, every pair", ("pair",), numbers)
     made.add_column("verdict", overflow="fold")
     for pair in report.break_even:
-        row(made, f"{pair.a} / {pair.b}", count(pair.queries), _span(pair), words.verdict(report, pair))
+        row(
+            made,
+            f"{pair.a} / {pair.b}",
+            count(pair.queries),
+            words.span(pair.low, pair.high),
+            *([words.span(pair.bootstrap_low, pair.bootstrap_high)] if resampled else []),
+            words.verdict(report, pair),
+        )
     return made
-
-
-def _span(pair: BreakEvenReport) -> str:
-    """From where to where the two cannot be told apart."""
-    if pair.low is None and pair.high is None:
-        return NONE
-    low = "0" if pair.low is None else count(pair.low, 3)
-    return f"{low} – {'∞' if pair.high is None else count(pair.high, 3)}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ptprof.profile.amortise import AmortiseReport, BreakEvenReport, CheapestReport, ModelReport, envelope
+from ptprof.amortise.amortising import AmortiseReport, BreakEvenReport, CheapestReport, ModelReport, envelope
+from ptprof.amortise.assumptions import Conversion
+from ptprof.amortise.solver import NAME as SOLVER
 from ptprof.records import Source
-from ptprof.report.format import count, listed, prefixed
+from ptprof.report.format import NONE, count, listed, prefixed
 
 
 def answer(report: AmortiseReport) -> list[str]:
@@ -22,7 +24,8 @@ def _at(report: AmortiseReport, same: list[CheapestReport]) -> str:
     totals = {total.queries: total for total in best.totals}
     counts = listed(count(c.queries) for c in same)
     grams = listed(prefixed(totals[c.queries].total_g, "g") for c in same)
-    sentence = f"At {counts} queries {best.model} has the smallest total, {grams}"
+    noun = "query" if counts == "1" else "queries"
+    sentence = f"At {counts} {noun} {best.model} has the smallest total, {grams}"
     if not same[0].tied_with:
         return f"{sentence}."
     return f"{sentence}, but {listed(same[0].tied_with)} cannot be told apart from it."
@@ -53,9 +56,120 @@ def query(report: AmortiseReport) -> str:
 
 def conversion(report: AmortiseReport) -> str:
     """How joules became grams."""
-    if report.intensity_g_per_kwh is None or report.pue is None:
+    stated = report.assumptions
+    if stated is None:
         return "Carbon intensity and PUE: as in the source of the table, which gives grams."
-    return f"Carbon intensity {report.intensity_g_per_kwh:g} gCO2eq/kWh, PUE {report.pue}."
+    if stated.training == stated.serving:
+        return f"Carbon intensity {_rate(stated.serving)}."
+    return f"Carbon intensity of training {_rate(stated.training)}; of queries {_rate(stated.serving)}."
+
+
+def _rate(conversion: Conversion) -> str:
+    rate = f"{conversion.intensity_g_per_kwh:g} gCO2eq/kWh"
+    if (grid := conversion.grid) is not None:
+        rate += f" ({grid.name} {grid.year}, {grid.kind}; {grid.source})"
+    return f"{rate}, PUE {conversion.pue}"
+
+
+def beside(report: AmortiseReport) -> list[str]:
+    """What is paid beside a training and its queries; nothing where nothing is."""
+    sentences = []
+    kinds = dict.fromkeys((i.what, i.paid, i.source) for m in report.models for i in m.items)
+    if once := [f"{what} ({source})" for what, paid, source in kinds if paid == "once"]:
+        sentences.append(f"Paid once, whatever the number of queries: {listed(once)}.")
+    stated = report.assumptions
+    if stated is not None and stated.embodied is not None:
+        made = stated.embodied
+        sentences.append(
+            f"Trainings and queries bear their share of {made.kg:g} kg for making the device, over"
+            f" {made.lifetime_years:g} years at {made.utilisation:.0%} use (given)."
+        )
+    every = report.models[0].lines.retrain_every
+    if every is not None:
+        sentences.append(
+            f"Models are trained anew every {count(every)} queries: totals count every training begun,"
+            " break-even points spread each over its queries."
+        )
+    return sentences
+
+
+def parity(report: AmortiseReport) -> list[str]:
+    """From how many queries on inference outweighs what was paid before."""
+    known = [
+        f"{model.model} at {count(model.parity_queries.value)}"
+        for model in report.models
+        if model.parity_queries is not None
+    ]
+    return [f"Queries have cost as much as training: {', '.join(known)}."] if known else []
+
+
+def surrogates(report: AmortiseReport) -> list[str]:
+    """From how many queries on a model pays against the numerical solver; nothing where it is left out."""
+    pairs = (pair for pair in report.break_even if pair.b == SOLVER)
+    return [f"{pair.a} pays against simulating {_pays(pair)}." for pair in pairs]
+
+
+def _pays(pair: BreakEvenReport) -> str:
+    """When ``a``, which has to be trained, is the cheaper one."""
+    if pair.verdict == "b always cheaper":
+        return "never"
+    if pair.verdict == "a always cheaper":
+        return "at every number of queries"
+    unsure = "" if pair.verdict == "crosses" else ", by point values"
+    if pair.queries is None:
+        gap = pair.difference
+        always = gap.once_g + gap.training_g <= 0 and gap.per_query_g < 0
+        return f"{'at every number of queries' if always else 'never'}{unsure}"
+    between = "" if pair.low is None and pair.high is None else f" ({span(pair.low, pair.high)})"
+    side = "from" if pair.cheaper_below == pair.b else "only below"
+    return f"{side} {count(pair.queries)} queries{between}{unsure}"
+
+
+def pareto(report: AmortiseReport) -> list[str]:
+    """Which models are worth their carbon by accuracy, at each number of queries."""
+    if report.pareto is None:
+        return []
+    fronts = report.pareto.fronts
+    sentences = []
+    for names, same in groupby(fronts, key=lambda front: front.front):
+        counts = listed(count(front.queries) for front in same)
+        sentences.append(
+            f"At {counts} queries, {listed(names)} {'is' if len(names) == 1 else 'are'} on the front of"
+            f" {report.pareto.metric} against carbon: nothing is surely both cheaper and more accurate."
+        )
+    without = [model.model for model in report.models if model.error is None]
+    if without:
+        sentences.append(f"Without that metric, and in no front: {listed(without)}.")
+    return sentences
+
+
+def explained(report: AmortiseReport) -> list[str]:
+    """What stands below the answer: how it was obtained, and what a reader must know."""
+    return [
+        *by_point_values(report),
+        *surrogates(report),
+        *pareto(report),
+        query(report),
+        conversion(report),
+        *beside(report),
+        *parity(report),
+        *caveats(report),
+    ]
+
+
+def span(low: float | None, high: float | None) -> str:
+    """From where to where two models cannot be told apart."""
+    if low is None and high is None:
+        return NONE
+    start = "0" if low is None else count(low, 3)
+    return f"{start} – {'∞' if high is None else count(high, 3)}"
+
+
+def training_source(model: ModelReport) -> str:
+    """Where the cost of training is from, and what that rests on where it was projected."""
+    if not model.training_g.value:
+        return NONE
+    return model.training_source if model.projected is None else f"projected ({model.projected.source})"
 
 
 def projections(report: AmortiseReport) -> list[str]:
@@ -85,7 +199,9 @@ def caveats(report: AmortiseReport) -> list[str]:
     notes = [*projections(report), *report.costs.notes]
     sources = {model.source for model in report.models} | {_training_source(model) for model in report.models}
     if "modelled" in sources:
-        if sources == {"modelled"} and all(model.components == ("cpu",) for model in report.models):
+        given = any(item.what == "embodied" for model in report.models for item in model.items)
+        cpu_only = all(model.components == ("cpu",) for model in report.models)
+        if sources == {"modelled"} and cpu_only and not given:
             notes.append(
                 "Energy is modelled (CPU seconds × watts per core): the answer is CPU time in other words."
             )
@@ -109,10 +225,7 @@ def caveats(report: AmortiseReport) -> list[str]:
 
 def _one_gain(report: AmortiseReport) -> bool:
     lives = [candidate.lifetime for candidate in report.costs.candidates]
-    return (
-        len({part.gain_id for life in lives for c in (life.training, life.per_query) for part in c.parts})
-        == 1
-    )
+    return len({part.gain_id for life in lives for c in life.terms for part in c.parts}) == 1
 
 
 def verdict(report: AmortiseReport, pair: BreakEvenReport) -> str:
@@ -124,12 +237,12 @@ def verdict(report: AmortiseReport, pair: BreakEvenReport) -> str:
     if pair.verdict == "crosses":
         above = pair.b if pair.cheaper_below == pair.a else pair.a
         return f"{pair.cheaper_below} below, {above} above"
-    lines = {model.model: model for model in report.models}
-    a, b = lines[pair.a], lines[pair.b]
+    gap = pair.difference
     if pair.low is not None:
-        below = a if a.training_g.value < b.training_g.value else b
-        return f"not resolved; {below.model} surely below {count(pair.low, 3)}"
+        below = pair.a if gap.once_g + gap.training_g < 0 else pair.b
+        return f"not resolved; {below} surely below {count(pair.low, 3)}"
     if pair.high is not None:
-        above = pair.a if a.per_query_g.value < b.per_query_g.value else pair.b
+        trainings = 0.0 if gap.retrain_every is None else gap.training_g / gap.retrain_every
+        above = pair.a if gap.per_query_g + trainings < 0 else pair.b
         return f"not resolved; {above} surely above {count(pair.high, 3)}"
     return "not resolved"
