@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from ptprof.records import Environment
+from ptprof.records import BoardFacts, Environment
 
 LIBRARIES = (
     "ptprof",
@@ -18,13 +18,18 @@ LIBRARIES = (
     "onnxscript",
     "onnxruntime-gpu",
     "onnxruntime",
+    "openvino",
+    "carbontracker",
+    "nvidia-ml-py",
     "numpy",
     "h5py",
 )
 
 
-def environment(gpus: tuple[str, ...] = (), driver: str | None = None) -> Environment:
-    """Describe this machine: no host name, no path, no network."""
+def environment(
+    gpus: tuple[str, ...] = (), driver: str | None = None, boards: tuple[BoardFacts, ...] = ()
+) -> Environment:
+    """Describe this machine: no host name, no path, no network; ``boards`` are those that are metered."""
     return Environment(
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -32,6 +37,7 @@ def environment(gpus: tuple[str, ...] = (), driver: str | None = None) -> Enviro
         cpu_cores=cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=gpus,
+        boards=boards,
         driver=driver,
         libraries=_versions(),
         container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),

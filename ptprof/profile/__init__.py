@@ -1,7 +1,6 @@
-"""What a query costs on what is deployed, and what a model costs over its life.
+"""What a query costs on what is deployed: latency, throughput, memory and energy of exported models.
 
-`profile` measures latency, throughput, memory and energy of exported models; `amortise` and `costs` spread
-training over queries. Nothing heavy is loaded before it is asked for.
+Nothing heavy is loaded before it is asked for.
 """
 
 from __future__ import annotations

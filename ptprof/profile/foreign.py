@@ -48,3 +48,11 @@ def cpu_use(stat: Path = _PROC_STAT, own: Callable[[], float] = cpu_seconds) -> 
         return None
     busy = sum(sum(core) - sum(core[i] for i in _IDLE_COLUMNS) for core in ticks)
     return CpuUse(busy / os.sysconf("SC_CLK_TCK"), own(), len(ticks))
+
+
+def flags(before: CpuUse | None, after: CpuUse | None, elapsed_s: float) -> tuple[str, ...]:
+    """What is to be said of the time between two readings; nothing where the system does not tell."""
+    if before is None or after is None:
+        return ()
+    share = before.foreign_share(after, elapsed_s)
+    return (f"{FLAG} {share:.0%}",) if share > LIMIT else ()

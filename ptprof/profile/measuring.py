@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from rich.progress import Progress
 
-from ptprof.energy import CPU_WATTS_PER_CORE, CpuModel
-from ptprof.errors import MeasurementError, PtprofError, StudyError, unknown
-from ptprof.profile.bench import FORMATS, Bench, Setup, device_id, query_states
+from ptprof.energy import CPU_WATTS_PER_CORE
+from ptprof.errors import MeasurementError, PtprofError, unknown
+from ptprof.profile import cold_start, matrix, paper_protocol
+from ptprof.profile.bench import Bench, Setup, default_threads, query_states
+from ptprof.profile.display import Display
+from ptprof.profile.matrix import DEFAULT_RUNTIMES, DEFAULT_SCENARIOS
 from ptprof.profile.protocol import MeasuringProtocol, protocol_named
-from ptprof.profile.scenarios import SCENARIOS, Scenario, scenario
+from ptprof.profile.scenarios import scenario
 from ptprof.profile.session import Session
-from ptprof.profile.summary import Key, Subject
+from ptprof.profile.summary import Subject
 from ptprof.profile.worker import WorkerBench, WorkerDied
-from ptprof.records import Measurement, ModelRecord, variant_of
+from ptprof.records import Measurement, Model
 from ptprof.runtimes import RUNTIMES
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
 
 OpenBench = Callable[[Setup], AbstractContextManager[Bench]]
+Failures = list[tuple[Subject, str]]
 
 
 def profile(
     study: Study,
-    models: Sequence[ModelRecord | str],
+    models: Sequence[Model | str],
     *,
-    runtimes: Sequence[str] = RUNTIMES,
-    scenarios: Sequence[str] = SCENARIOS,
+    runtimes: Sequence[str] = DEFAULT_RUNTIMES,
+    scenarios: Sequence[str] = DEFAULT_SCENARIOS,
     device: str = "cpu",
-    batch: int = 1,
+    batches: Sequence[int] = (1,),
     steps: int = 10,
+    rate: float | None = None,
+    duration: float | None = None,
     nfe: int | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    tf32: bool = False,
     protocol: str = "quick",
+    max_time: float | None = None,
+    meter_gpus: Sequence[str] | None = None,
     watts_per_core: float = CPU_WATTS_PER_CORE,
     progress: Progress | None = None,
     force: bool = False,
+    lenient: bool = False,
     open_bench: OpenBench = WorkerBench,
 ) -> list[Measurement]:
-    """Measure what each model takes to answer, on each runtime and in each scenario.
+    """Measure what each model takes to answer, on each runtime, in each scenario and at each batch size.
 
     All models take turns in one worker process per runtime; a measurement is written as soon as it is
     finished, and one that is there already is not made again. What a candidate cannot do does not keep the
@@ -49,122 +62,155 @@ def profile(
     Parameters
     ----------
     models : runs, or names of models, whose newest run is meant
-    batch : initial states per call
+    batches : initial states per call
     steps : length of a rollout
+    rate, duration : queries per second of a ``load``, and for how long they arrive (s)
     nfe : how often models that sample evaluate their networks; as their recipes say unless given
+    precision, tf32 : of the products, as `ptprof.runtimes.open_runner` takes them
+    max_time : how long (s) the windows of one candidate may take; as the protocol says unless given
+    meter_gpus : boards whose energy is measured, by visible index or UUID; the one of ``device`` for None
     watts_per_core : for the model of the CPU's power, W
     force : measure again what has been measured
+    lenient : leave out what is not exported and runtimes that are not here, and say so
     open_bench : what measures; a process of its own for each runtime
 
     Returns
     -------
-    list of Measurement : those asked for, old and new, by scenario, then model, then runtime
+    list of Measurement : those asked for, old and new, by batch, scenario, then model, then runtime
 
     Raises
     ------
     UsageError : an unknown runtime, scenario, protocol or device, or fewer than one state or step
     StudyError, DataError : a model that is not trained or not exported, no test data to ask with
+    EnergyError : a GPU to be metered that is not there
     MeasurementError : candidates that could not be measured; all the others have been
     """
     for name in runtimes:
         if name not in RUNTIMES:
             raise unknown("runtime", name, RUNTIMES)
-    chosen = protocol_named(protocol)
-    queries = [scenario(name, batch=batch, steps=steps) for name in dict.fromkeys(scenarios)]
-    device = resolve_device(device)
-    runs = [study.run(model) if isinstance(model, str) else model for model in models]
-    subjects = [
-        Subject(run, runtime, device, query, source_sha256(study, run, runtime, nfe), variant_of(nfe))
-        for query in queries
-        for run in runs
-        for runtime in dict.fromkeys(runtimes)
+    chosen = protocol_named(protocol).bounded(max_time)
+    queries = [
+        scenario(name, batch=batch, steps=steps, rate_per_s=rate, duration_s=duration)
+        for batch in dict.fromkeys(batches)
+        for name in dict.fromkeys(scenarios)
     ]
-    there = {} if force else measured_already(study, subjects, chosen, watts_per_core)
+    for query in queries if chosen.name == "paper" else ():
+        paper_protocol.check(query)
+    device = resolve_device(device)
+    setup = Setup(
+        study.root,
+        runtimes[0],
+        device,
+        watts_per_core,
+        nfe,
+        threads=default_threads(),
+        precision=precision,
+        tf32=tf32,
+        meter_gpus=matrix.boards_to_meter(device, meter_gpus),
+        device_idle_s=chosen.idle_s if chosen.strict else 0.0,
+        counts_work=chosen.strict,
+    )
+    runs = [study.run(model) if isinstance(model, str) else model for model in models]
+    subjects, lacking = matrix.candidates(study, runs, runtimes, queries, setup)
+    if lacking and not (lenient and subjects):
+        raise lacking[0][1]
+    there = {} if force else matrix.measured_already(study, subjects, chosen.name, setup)
     missing = [subject for subject in subjects if subject.key not in there]
     for run in {subject.run.run: subject.run for subject in missing}.values():
         query_states(study, run, 1)
-    display = _Display(progress, chosen, len(subjects), len(missing))
-    failures: list[tuple[Subject, str]] = []
+    display = Display(progress, chosen)
+    display.say(matrix.left_out(lacking))
+    display.plan(len(subjects), missing)
+    failures: Failures = []
 
     def keep(subject: Subject, measurement: Measurement) -> None:
         study.add_measurement(measurement)
         there[subject.key] = measurement
 
     for runtime in dict.fromkeys(subject.runtime for subject in missing):
-        sessions = [
-            Session(chosen_subjects, chosen, emit=keep, step=display.step)
-            for query in queries
-            if (chosen_subjects := [s for s in missing if s.runtime == runtime and s.scenario == query])
-        ]
-        setup = Setup(study.root, runtime, device, watts_per_core, nfe)
         display.runtime(runtime)
-        _run(sessions, partial(open_bench, setup))
-        failures += [failure for session in sessions for failure in session.failures]
+        of_it = [subject for subject in missing if subject.runtime == runtime]
+        sweep = Sweep(replace(setup, runtime=runtime), chosen, open_bench, keep, display)
+        sweep.measure(of_it)
+        failures += sweep.failures
+        if lenient:
+            display.say(matrix.left_out(sweep.unavailable))
+        else:
+            failures += sweep.unavailable
     if failures:
         raise MeasurementError(_in_words(failures, len(missing)))
-    return [there[subject.key] for subject in subjects]
+    return [there[subject.key] for subject in subjects if subject.key in there]
 
 
-def source_sha256(study: Study, run: ModelRecord, runtime: str, nfe: int | None = None) -> str:
-    """The hash of what ``runtime`` runs: the exported file, or the checkpoint where it takes the module.
+class Sweep:
+    """All that is to be measured on one runtime.
 
-    ``nfe`` names the export with so many evaluations.
-
-    Raises
-    ------
-    StudyError : not exported, or from an earlier training
+    Attributes
+    ----------
+    failures : candidates that could not be measured, and why
+    unavailable : those for which the runtime itself is not here
     """
-    if runtime not in FORMATS:
-        return run.checkpoint_sha256
-    kind = FORMATS[runtime]
-    artifact = study.artifact(run.run)
-    files = artifact.files if artifact is not None else ()
-    found = [f for f in files if (f.format, f.variant) == (kind, variant_of(nfe))]
-    command = f"ptprof export {run.model}" + ("" if nfe is None else f" --nfe {nfe}")
-    if artifact is None or not found:
-        raise StudyError(f"{run.run} is not exported to {kind}: run `{command}`")
-    if artifact.checkpoint_sha256 != run.checkpoint_sha256:
-        raise StudyError(f"{run.run} was trained again after it was exported: run `{command} --force`")
-    return found[0].sha256
 
+    def __init__(
+        self,
+        setup: Setup,
+        protocol: MeasuringProtocol,
+        open_bench: OpenBench,
+        keep: Callable[[Subject, Measurement], None],
+        display: Display,
+    ) -> None:
+        self._setup = setup
+        self._protocol = protocol
+        self._open_bench = partial(open_bench, setup)
+        self._keep = keep
+        self._display = display
+        self.failures: Failures = []
+        self.unavailable: Failures = []
 
-def measured_already(
-    study: Study, subjects: Sequence[Subject], protocol: MeasuringProtocol, watts_per_core: float
-) -> dict[Key, Measurement]:
-    """The newest measurement of each subject by ``protocol`` on this very device, by the subject's key."""
-    cpu = CpuModel(watts_per_core).name
-    here = {device: device_id(device) for device in {subject.device for subject in subjects}}
-    newest: dict[tuple[object, ...], Measurement] = {}
-    for m in study.measurements(lambda m: m.protocol == protocol.name and m.precision == "fp32"):
-        energy = m.energy_per_query.cpu
-        # A model of the CPU by other watts is another figure.
-        if energy is None or energy.source != "modelled" or energy.sensor == cpu:
-            query = Scenario(m.scenario, m.batch, m.steps)
-            newest[m.run, m.runtime, m.device, query, m.artifact_sha256, m.variant, m.device_id] = m
-    found = {}
-    for subject in subjects:
-        same = newest.get((*subject.key, here[subject.device]))
-        # A run that was trained anew keeps its name, and may keep its weights.
-        if same is not None and same.created >= subject.run.created:
-            found[subject.key] = same
-    return found
+    def measure(self, subjects: Sequence[Subject]) -> None:
+        """Measure them: on benches, or, what needs a fresh process each time, there."""
+        keep, display = self._keep, self._display
+        if self._protocol.name == "paper":
+            self.failures += paper_protocol.measure(subjects, self._setup, emit=keep, step=display.step)
+            return
+        queries = dict.fromkeys(s.scenario for s in subjects if s.scenario.name != "cold-start")
+        sessions = [
+            Session(
+                [subject for subject in subjects if subject.scenario == query],
+                self._protocol,
+                emit=keep,
+                step=display.step,
+                extend=display.extend,
+            )
+            for query in queries
+        ]
+        self._run(sessions)
+        gone = {subject.run.run for subject, _ in self.unavailable}
+        starts = [s for s in subjects if s.scenario.name == "cold-start" and s.run.run not in gone]
+        if starts:
+            self.failures += cold_start.measure(
+                starts, self._protocol, self._setup, emit=keep, step=display.step
+            )
 
-
-def _run(sessions: Sequence[Session], open_bench: Callable[[], AbstractContextManager[Bench]]) -> None:
-    """The sessions of one runtime on one bench, and on another one where a candidate takes it down."""
-    with ExitStack() as stack:
-        bench: Bench | None = None
-        for session in sessions:
-            while session.waiting:
-                try:
-                    bench = bench or stack.enter_context(open_bench())
-                except PtprofError as error:
-                    session.give_up(str(error))
-                    continue
-                try:
-                    session.run(bench)
-                except WorkerDied:
+    def _run(self, sessions: Sequence[Session]) -> None:
+        """Sessions on one bench; on another where a candidate takes it down, or the protocol asks for it."""
+        with ExitStack() as stack:
+            bench: Bench | None = None
+            for session in sessions:
+                while session.waiting:
+                    try:
+                        bench = bench or stack.enter_context(self._open_bench())
+                    except PtprofError as error:
+                        session.give_up(error)
+                        continue
+                    with suppress(WorkerDied):
+                        session.run(bench)
+                        if session.shares_benches:
+                            continue
+                    stack.close()
                     bench = None
+                self.failures += session.failures
+                self.unavailable += session.unavailable
 
 
 def _in_words(failures: Sequence[tuple[Subject, str]], of: int) -> str:
@@ -178,28 +224,3 @@ def _in_words(failures: Sequence[tuple[Subject, str]], of: int) -> str:
     ]
     done = f"; {of - len(failures)} others have been made" if len(failures) < of else ""
     return f"{len(failures)} of {of} measurements could not be made{done}: {'; '.join(parts)}"
-
-
-class _Display:
-    """A bar that counts windows, headed by how long it will take."""
-
-    def __init__(self, progress: Progress | None, protocol: MeasuringProtocol, total: int, new: int) -> None:
-        self._progress = progress
-        if progress is None:
-            return
-        minutes = protocol.planned_s(new) / 60
-        there = f", {total - new} of them there already" if new < total else ""
-        if new:
-            progress.console.print(
-                f"{total} measurements{there}: about {minutes:.1f} min of measuring, "
-                f"up to {protocol.min_calls} times that where calls are long"
-            )
-        self._task = progress.add_task("profile", total=new * protocol.windows)
-
-    def runtime(self, runtime: str) -> None:
-        if self._progress is not None:
-            self._progress.update(self._task, description=f"profile on {runtime}")
-
-    def step(self, windows: int) -> None:
-        if self._progress is not None:
-            self._progress.advance(self._task, windows)

@@ -7,13 +7,28 @@ not obtained is ``None`` with its reason beside it, never a zero; NaN and infini
 from __future__ import annotations
 
 from ptprof.records.accuracy import Accuracy, Physics, Scores, Statistics
-from ptprof.records.artifacts import ArtifactFile, ArtifactRecord, Parity, variant_of
-from ptprof.records.base import SCHEMA_VERSION, Environment, Interval, Record, Value
+from ptprof.records.artifacts import (
+    ArtifactFile,
+    ArtifactRecord,
+    FieldErrors,
+    FilePrecision,
+    Parity,
+    Spectral,
+    variant_of,
+)
+from ptprof.records.aspects import ColdStart, Load, Paper, Percentile, Queue, Work
+from ptprof.records.base import SCHEMA_VERSION, BoardFacts, Environment, Interval, Record, Value
+from ptprof.records.generation import GenerationRecord
 from ptprof.records.joules import COMPONENTS, Component, Energy, EnergyBreakdown, Source
-from ptprof.records.measurements import Measurement, Window
+from ptprof.records.measurements import BoardWindow, Idle, Measurement, Window
+from ptprof.records.own import ModuleArtifact
 from ptprof.records.pinns import PinnPoint, PinnRecord, PinnStage, PinnTraining
+from ptprof.records.power import PowerSamples
 from ptprof.records.runs import PLAIN, Block, Epoch, EstimateRecord, Execution, ModelRecord, RunRecord
 from ptprof.records.served import ServedModelTotal, ServedRecord
+
+Model = ModelRecord | PinnRecord
+"""What has weights: a forecaster, trained or estimated, or a PINN."""
 
 __all__ = [
     "COMPONENTS",
@@ -23,6 +38,9 @@ __all__ = [
     "ArtifactFile",
     "ArtifactRecord",
     "Block",
+    "BoardFacts",
+    "BoardWindow",
+    "ColdStart",
     "Component",
     "Energy",
     "EnergyBreakdown",
@@ -30,23 +48,36 @@ __all__ = [
     "Epoch",
     "EstimateRecord",
     "Execution",
+    "FieldErrors",
+    "FilePrecision",
+    "GenerationRecord",
+    "Idle",
     "Interval",
+    "Load",
     "Measurement",
+    "Model",
     "ModelRecord",
+    "ModuleArtifact",
+    "Paper",
     "Parity",
+    "Percentile",
     "Physics",
     "PinnPoint",
     "PinnRecord",
     "PinnStage",
     "PinnTraining",
+    "PowerSamples",
+    "Queue",
     "Record",
     "RunRecord",
     "Scores",
     "ServedModelTotal",
     "ServedRecord",
     "Source",
+    "Spectral",
     "Statistics",
     "Value",
     "Window",
+    "Work",
     "variant_of",
 ]

@@ -29,8 +29,25 @@ class Interval(Value):
     high: float | None = None
 
 
+class BoardFacts(Value):
+    """What a GPU is set to: limits on its power (W) and clock (Hz); None is what it does not tell.
+
+    ``architecture`` is its generation, ``ecc`` whether its memory corrects errors, ``persistence`` whether
+    the driver stays loaded while nothing uses it.
+    """
+
+    uuid: str
+    name: str
+    power_limit_w: float | None = None
+    default_power_limit_w: float | None = None
+    max_sm_clock_hz: float | None = None
+    architecture: str | None = None
+    ecc: bool | None = None
+    persistence: bool | None = None
+
+
 class Environment(Value):
-    """Where a figure was obtained."""
+    """Where a figure was obtained; ``boards`` are those that were metered."""
 
     platform: str
     python: str
@@ -38,6 +55,7 @@ class Environment(Value):
     cpu_cores: int
     memory_bytes: int
     gpus: tuple[str, ...] = ()
+    boards: tuple[BoardFacts, ...] = ()
     driver: str | None = None
     libraries: dict[str, str] = Field(default_factory=dict)
     container: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.progress import Progress
 
@@ -24,28 +25,46 @@ def profile(
     runtimes: Sequence[str],
     scenarios: Sequence[str],
     device: str,
-    batch: int,
+    batches: Sequence[int],
     steps: int,
     nfe: int | None,
     watts_per_core: float | None,
     force: bool,
     progress: Progress,
     recipe: str | None = None,
+    rate: float | None = None,
+    duration: float | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    tf32: bool = False,
+    protocol: str = "quick",
+    max_time: float | None = None,
+    meter_gpus: Sequence[str] | None = None,
 ) -> list[Measurement]:
     """Measure the newest run of each model (or ``run``) on each runtime and scenario.
 
-    With ``nfe`` and nothing named, the model that samples is meant.
+    With ``nfe`` and nothing named, the model that samples is meant. Where all runtimes are asked for, those
+    that are not here and what is not exported are said and left out.
     """
     return profiling.profile(
         study,
         choices.with_weights(study, models, run, recipe, nfe),
         runtimes=choices.chosen("runtime", runtimes, RUNTIMES),
-        scenarios=choices.chosen("scenario", scenarios, SCENARIOS),
+        scenarios=["load"]
+        if list(scenarios) == ["load"]
+        else choices.chosen("scenario", scenarios, SCENARIOS),
         device=resolve_device(device),
-        batch=batch,
+        batches=batches,
         steps=steps,
+        rate=rate,
+        duration=duration,
         nfe=nfe,
+        precision=precision,
+        tf32=tf32,
+        protocol=protocol,
+        max_time=max_time,
+        meter_gpus=meter_gpus,
         watts_per_core=watts(watts_per_core),
         force=force,
+        lenient=list(runtimes) == ["all"],
         progress=progress,
     )

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ptprof.amortise.costs import Query, amortise_study
 from ptprof.errors import StudyError, UsageError
 from ptprof.profile import profile
 from ptprof.profile.bench import Info, LocalBench, Prepared, Setup, device_id
-from ptprof.profile.costs import amortise_study
 from ptprof.profile.scenarios import scenario
 from ptprof.records import EnergyBreakdown, Environment, RunRecord, Statistics, Window
 from ptprof.study import Study, write_record
@@ -55,7 +55,7 @@ def flops(study: Study, nfe: int | None, name: str, steps: int) -> tuple[int | N
     with LocalBench(Setup(study.root, "eager", "cpu", 6.0, nfe)) as bench:
         prepared = bench.prepare(run, query)
         with FlopCounterMode(display=False) as counter:
-            bench._calls[run.run, query]()
+            bench._bound[run.run, query].call()
     return prepared.nfe, counter.get_total_flops()
 
 
@@ -78,7 +78,7 @@ def test_a_number_of_evaluations_is_for_models_that_have_one(sampled: Study) -> 
             LocalBench(Setup(sampled.root, "eager", "cpu", 6.0, 5)).prepare(
                 sampled.run("flow-matching"), query
             )
-    with pytest.raises(StudyError, match="`ptprof export flow-matching --nfe 2`"):
+    with pytest.raises(StudyError, match="`ptprof export flow-matching --format onnx --nfe 2`"):
         profile(sampled, ["flow-matching"], runtimes=["onnxruntime"], nfe=2)
 
 
@@ -97,12 +97,12 @@ def measure(sampled: Study, make_window: Callable[..., Window]) -> Callable[...,
             def prepare(self, run: RunRecord, scenario: object) -> Prepared:
                 return Prepared("p", 1, None, evaluations)
 
-            def warm_up(self, run: RunRecord, scenario: object, seconds: float) -> int:
+            def warm_up(self, run: RunRecord, scenario: object, protocol: object) -> int:
                 return 1
 
-            def window(self, run: RunRecord, scenario: object, protocol: object) -> Window:
+            def window(self, run: RunRecord, scenario: object, protocol: object, number: int) -> Window:
                 given.append(evaluations)
-                window = make_window(10, 10.0 * evaluations)
+                window = make_window(10, 1.0 * evaluations)
                 cpu = window.energy.cpu
                 assert cpu is not None
                 named = cpu.model_copy(update={"sensor": "CPU seconds × 6 W per core"})
@@ -146,9 +146,9 @@ def test_amortise_takes_the_evaluations_of_the_recipe_unless_others_are_named(
     measure()
     grams = {}
     for nfe, evaluations in ((None, 4), (2, 2)):
-        report = amortise_study(sampled, [1e3], models=["flow-matching"], nfe=nfe)
+        report = amortise_study(sampled, [1e3], Query(nfe=nfe), models=["flow-matching"])
         grams[evaluations] = report.models[0].per_query_g.value
         assert f"flow-matching evaluates its network {evaluations} times per step." in report.costs.notes
     assert grams[4] == pytest.approx(2 * grams[2])
     with pytest.raises(StudyError, match="with nfe 6: run `ptprof profile flow-matching --nfe 6`"):
-        amortise_study(sampled, [1e3], models=["flow-matching"], nfe=6)
+        amortise_study(sampled, [1e3], Query(nfe=6), models=["flow-matching"])

@@ -31,10 +31,10 @@ class FakeBench:
     def prepare(self, run, scenario):
         return Prepared("p", 1, None)
 
-    def warm_up(self, run, scenario, seconds):
+    def warm_up(self, run, scenario, protocol):
         return 1
 
-    def window(self, run, scenario, protocol):
+    def window(self, run, scenario, protocol, number):
         type(self).given += 1
         return self._window
 
@@ -73,7 +73,7 @@ def brief(monkeypatch):
 
 @pytest.mark.usefixtures("brief")
 def test_a_real_worker_measures_both_scenarios(study):
-    one_step, rollout = profile(study, ["fno"], runtimes=["eager"], batch=2, steps=4)
+    one_step, rollout = profile(study, ["fno"], runtimes=["eager"], batches=[2], steps=4)
     assert (one_step.scenario, one_step.steps) == ("one-step", 1)
     assert (rollout.scenario, rollout.steps) == ("rollout", 4)
     for m in (one_step, rollout):
@@ -89,6 +89,34 @@ def test_a_real_worker_measures_both_scenarios(study):
     assert sorted(study.measurements(), key=lambda m: m.scenario) == [one_step, rollout]
 
 
+def test_the_full_protocol_takes_a_fresh_process_for_each_part(study, monkeypatch):
+    """Its patience left out: three windows in three workers, under a model of the CPU that may be noisy."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    hasty = {"warm_up_s": 0.0, "most_warm_up_s": 0.0, "settle_s": 0.0, "window_s": 0.01, "idle_s": 0.01}
+    full = replace(protocol.FULL, windows=3, most_windows=3, **hasty)
+    monkeypatch.setitem(protocol.PROTOCOLS, "full", full)
+    pids = []
+
+    class Counted(WorkerBench):
+        def __init__(self, setup):
+            super().__init__(setup)
+            pids.append(self._process.pid)
+
+    (m,) = profile(
+        study, ["fno"], runtimes=["eager"], scenarios=["one-step"], protocol="full", open_bench=Counted
+    )
+    assert len(set(pids)) == 3
+    assert [window.process for window in m.windows] == [0, 1, 2]
+    assert (m.protocol, m.threads) == ("full", 1)
+    assert m.work.flops > 1e6
+    assert m.percentiles[0].p == 50.0
+    again = profile(
+        study, ["fno"], runtimes=["eager"], scenarios=["one-step"], protocol="full", open_bench=Counted
+    )
+    assert again == [m]
+    assert len(pids) == 3
+
+
 def test_what_has_been_measured_is_not_measured_again(study, fake):
     first = _measure(study, fake)
     assert fake.given == 10
@@ -101,7 +129,7 @@ def test_what_has_been_measured_is_not_measured_again(study, fake):
     ("change", "windows"),
     [
         ({"force": True}, 10),
-        ({"batch": 3}, 10),
+        ({"batches": [3]}, 10),
         ({"steps": 20}, 5),
         ({"watts_per_core": 8.0}, 10),
         ({"scenarios": ["rollout"]}, 0),
@@ -125,10 +153,10 @@ def test_a_model_that_was_trained_again_is_measured_again(study, fake):
 
 def test_a_stop_keeps_what_is_finished_and_the_rest_goes_on(study, fake):
     class Stops(fake):
-        def window(self, run, scenario, protocol):
+        def window(self, run, scenario, protocol, number):
             if scenario.name == "rollout":
                 raise KeyboardInterrupt
-            return super().window(run, scenario, protocol)
+            return super().window(run, scenario, protocol, number)
 
     with pytest.raises(KeyboardInterrupt):
         _measure(study, Stops)
@@ -142,10 +170,10 @@ def test_a_worker_that_dies_fails_its_candidate_alone(study):
     """The worker is killed in the first scenario; the second one is measured by another worker."""
 
     class Dies(WorkerBench):
-        def window(self, run, scenario, protocol):
+        def window(self, run, scenario, protocol, number):
             if scenario.name == "one-step":
                 os.kill(self._process.pid, signal.SIGKILL)
-            return super().window(run, scenario, protocol)
+            return super().window(run, scenario, protocol, number)
 
     words = (
         "1 of 2 measurements could not be made; 1 others have been made: fno on eager: the worker was killed"
@@ -176,12 +204,16 @@ def test_a_bench_that_cannot_be_opened_fails_all_that_need_it(study):
             "unknown runtime 'onnx-runtime'.*did you mean 'onnxruntime'",
         ),
         ({"scenarios": ["roll-out"]}, UsageError, "unknown scenario 'roll-out'.*did you mean 'rollout'"),
-        ({"protocol": "full"}, UsageError, "unknown protocol 'full'"),
+        ({"protocol": "fully"}, UsageError, "unknown protocol 'fully'"),
         ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
-        ({"batch": 0}, UsageError, "a batch holds 1 state or more, not 0"),
+        ({"batches": [0]}, UsageError, "a batch holds 1 state or more, not 0"),
         ({"steps": 0}, UsageError, "a rollout has 1 step or more, not 0"),
         ({"watts_per_core": -1.0}, UsageError, "watts per core"),
-        ({"runtimes": ["onnxruntime"]}, StudyError, "not exported to onnx: run `ptprof export fno`"),
+        (
+            {"runtimes": ["onnxruntime"]},
+            StudyError,
+            "not exported to onnx: `ptprof export fno --format onnx`",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_measured(study, fake, settings, error, words):

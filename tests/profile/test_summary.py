@@ -10,11 +10,15 @@ from ptprof.profile.bench import Info, Prepared
 from ptprof.profile.protocol import QUICK
 from ptprof.profile.scenarios import scenario
 from ptprof.profile.summary import Subject, summarise
-from ptprof.records import Environment
+from ptprof.records import Environment, Idle
 
 MACHINE = Environment(platform="p", python="3", cpu="c", cpu_cores=2, memory_bytes=1)
 INFO = Info("a CPU", MACHINE, measures_idle=False)
 PREPARED = Prepared("CPUExecutionProvider", 1000, None)
+
+
+def _idle(window, kind="context"):
+    return Idle(kind=kind, duration_s=window.duration_s, energy=window.energy)
 
 
 @pytest.fixture
@@ -42,18 +46,25 @@ def test_energy_per_query_is_the_mean_over_windows(summary, make_window):
 
 def test_latency_is_the_median_of_all_calls(summary, make_window):
     """Nine calls: the 2nd and the 8th of them hold the median at 95 %."""
-    latencies = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 90.0]
-    series = [
-        make_window(3, 1.0, latencies_s=tuple(latencies[i : i + 3]), start_s=float(i)) for i in range(0, 9, 3)
-    ]
-    latency = summary(series).latency_s
+    latencies = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 90.0)
+    latency = summary([make_window(9, 1.0, latencies_s=latencies)]).latency_s
     assert (latency.low, latency.value, latency.high) == (0.2, 0.5, 0.8)
+
+
+def test_calls_of_a_window_are_not_taken_for_independent(summary, make_window):
+    """Three windows of forty equal calls each: only the windows say how far the median is known."""
+    series = [make_window(40, 1.0, latencies_s=(seconds,) * 40) for seconds in (0.010, 0.011, 0.012)]
+    latency = summary(series).latency_s
+    half_width = 4.3027 * 0.001 / 3**0.5
+    assert latency.value == 0.011
+    assert latency.low == pytest.approx(0.011 - half_width, rel=1e-4)
+    assert latency.high == pytest.approx(0.011 + half_width, rel=1e-4)
 
 
 def test_active_energy_is_less_the_idle_share(summary, make_window):
     """300 W with 100 W of idle, 10 calls a second: 30 J a query, 20 J of them active."""
     series = [make_window(10, 1.0, gpu_w=300.0)] * 3
-    idle = [(w.duration_s, w.energy) for w in [make_window(1, 2.0, gpu_w=w) for w in (90.0, 110.0)]]
+    idle = [_idle(make_window(1, 2.0, gpu_w=watts)) for watts in (98.0, 102.0)]
     m = summary(series, idle=idle, device="cuda:0", prepared=Prepared("p", 1, 2))
     assert m.idle_power_w == {"gpu": pytest.approx(100.0)}
     assert m.energy_per_query.gpu.joules == pytest.approx(30.0)
@@ -62,7 +73,7 @@ def test_active_energy_is_less_the_idle_share(summary, make_window):
 
 
 def test_the_model_of_the_cpu_knows_no_idle(summary, make_window):
-    m = summary([make_window()] * 2, idle=[(1.0, make_window().energy)])
+    m = summary([make_window()] * 2, idle=[_idle(make_window())])
     assert m.idle_power_w == {}
     assert m.energy_per_query.cpu.flags == ("no idle share: the model knows none",)
 
@@ -78,12 +89,9 @@ def test_the_flags_say_what_to_mind(summary, make_window):
     noisy = [make_window(n, flags=("foreign load 30%",) if n > 50 else ()) for n in (50, 100, 150)]
     m = summary(noisy, prepared=Prepared("p", None, None))
     assert not m.converged
-    assert m.flags == (
-        "foreign load in 2 of 3 windows",
-        "peak memory unknown",
-        "throughput known to ± 124%, not to ± 10%",
-    )
-    calm = summary([make_window(100), make_window(101)])
-    assert (calm.converged, calm.flags) == (True, ())
-    on_gpu = summary([make_window(100), make_window(101)], device="cuda:0")
-    assert on_gpu.flags == ("peak memory unknown",)
+    unmet = ("3 of 5 windows", "throughput known to ± 124.2%, not to ± 10%")
+    assert m.flags == ("peak memory unknown", "foreign load in 2 of 3 windows", *unmet)
+    assert m.unmet == unmet
+    calm = [make_window(100 + i) for i in range(5)]
+    assert (summary(calm).converged, summary(calm).flags, summary(calm).unmet) == (True, (), ())
+    assert summary(calm, device="cuda:0").flags == ("peak memory unknown",)

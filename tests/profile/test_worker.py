@@ -17,7 +17,7 @@ from ptprof.profile.protocol import QUICK
 from ptprof.profile.scenarios import scenario
 from ptprof.profile.worker import WorkerBench, WorkerDied
 
-BRIEF = replace(QUICK, window_s=0.05)
+BRIEF = replace(QUICK, warm_up_s=0.0, window_s=0.05)
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def test_a_worker_measures(study, setup):
     with WorkerBench(setup) as bench:
         query = scenario("rollout", batch=2, steps=3)
         prepared = bench.prepare(run, query)
-        assert bench.warm_up(run, query, 0.0) == 1
-        window = bench.window(run, query, BRIEF)
+        assert bench.warm_up(run, query, BRIEF) == 1
+        window = bench.window(run, query, BRIEF, 0)
         with pytest.raises(StudyError, match="checkpoint"):
             bench.prepare(run.model_copy(update={"run": "fno-quick-s9"}), query)
-        again = bench.window(run, query, BRIEF)
+        again = bench.window(run, query, BRIEF, 0)
     assert prepared.provider == "torch cpu"
     assert prepared.peak_host_bytes > 100 << 20
     assert prepared.peak_device_bytes is None
