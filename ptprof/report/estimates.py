@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 
+from ptprof.amortise.costs import INTENSITY_G_PER_KWH, PUE, cost, grams_per_joule
 from ptprof.energy.combine import basis, weakest
-from ptprof.profile.costs import INTENSITY_G_PER_KWH, PUE, cost, grams_per_joule
 from ptprof.records import Component, EstimateRecord, Interval, Source, Value
 from ptprof.report.format import NONE, duration, interval, listed, seconds
 from ptprof.report.style import paragraph, row, table

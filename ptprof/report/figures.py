@@ -1,26 +1,55 @@
-"""The amortisation as a picture: total cost against the number of queries."""
+"""Figures for a paper, drawn by matplotlib from the same values as the page's."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ptprof.amortise.amortising import AmortiseReport, envelope
 from ptprof.plots import line_styles, literal, new_figure, save
-from ptprof.profile.amortise import AmortiseReport, Candidate, envelope
-from ptprof.profile.breakeven import difference
-from ptprof.report import words
+from ptprof.report import cost_charts, words
+from ptprof.report.accuracy import MARKERS, REFERENCE
+from ptprof.report.charts import Axis, Chart, Mark, Series
+from ptprof.report.cost_charts import WORST_RATIO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["cost_against_queries", "save"]
+__all__ = ["cost_against_queries", "figure", "figures", "save"]
 
-POINTS = 200
-MARGIN = 10.0  # one decade on either side of what was asked and where lines cross
-MOST_DECADES = 9
-WORST_RATIO = 4.0
+DARK = "#222222"
+SHORT = 100.0
+"""Of a logarithmic axis: from its one end to the other."""
+LONGEST_NAME = 24
+
+
+def figures(charts: Mapping[str, Chart], report: AmortiseReport | None) -> dict[str, Figure]:
+    """Every chart as a figure, by name; the totals and their ratios are two panels of one."""
+    drawn = {
+        name: figure(chart)
+        for name, chart in charts.items()
+        if name not in ("cost-against-queries", "times-the-cheapest")
+    }
+    if report is not None:
+        drawn["cost-against-queries"] = cost_against_queries(report)
+    return drawn
+
+
+def figure(chart: Chart) -> Figure:
+    """One chart."""
+    tall = 0.7 + 0.32 * len(chart.series) if chart.kind == "bars" else 3.6
+    made, axes = new_figure(5.6, tall)
+    if chart.kind == "bars":
+        _bars(axes, chart)
+        return made
+    for series in chart.series:
+        _line(axes, series) if chart.kind == "lines" else _marks(axes, series)
+    _scales(axes, chart)
+    length = 3.4 if chart.kind == "lines" else 1.0
+    made.legend(loc="outside lower center", ncols=4, fontsize=8, handlelength=length)
+    return made
 
 
 def cost_against_queries(report: AmortiseReport) -> Figure:
@@ -30,34 +59,29 @@ def cost_against_queries(report: AmortiseReport) -> Figure:
     where the lines part and errors that two models share cancel: a band that reaches 1 means that the
     model cannot be told from the cheapest.
     """
-    figure, (above, below) = new_figure(8.0, 7.0, nrows=2, sharex=True, height_ratios=(3, 2))
-    queries = _counts(report)
-    for candidate, style in zip(report.costs.candidates, line_styles(), strict=False):
-        _total(above, candidate, queries, style)
-        _ratio(below, candidate, report, queries, style)
-    for start, _ in envelope(report.costs)[1:]:
-        for axes in (above, below):
+    made, (above, below) = new_figure(8.0, 7.0, nrows=2, sharex=True, height_ratios=(3, 2))
+    charts = cost_charts.cost(report), cost_charts.ratio(report)
+    for axes, chart in zip((above, below), charts, strict=True):
+        for series in chart.series:
+            _line(axes, series, marked=False)
+        for start, _ in envelope(report.costs)[1:]:
             axes.axvline(start, color="#555555", linewidth=0.8)
-    _crossings(above, report)
-    above.set(xscale="log", yscale="log", ylabel="total, gCO2eq")
+        _scales(axes, chart)
+    for mark in charts[0].marks:
+        _mark(above, mark)
+    above.set_xlabel("")
     above.legend(loc="upper left", ncols=2)
     above.set_title(_wrapped(words.answer(report), 115), fontsize=9, loc="left")
-    below.set(xlabel=_axis_label(report), ylabel="times the cheapest")
+    queries = [point.x.value for point in charts[0].series[0].points if point.x is not None]
     below.set(xlim=(queries[0], queries[-1]), ylim=(0.9, min(below.get_ylim()[1], WORST_RATIO)))
-    figure.supxlabel(_wrapped(_footer(report), 130), fontsize=7.5, x=0.01, ha="left")
-    return figure
+    made.supxlabel(_wrapped(_footer(report, charts[0]), 130), fontsize=7.5, x=0.01, ha="left")
+    return made
 
 
-def _axis_label(report: AmortiseReport) -> str:
-    unit = "one-step forecasts" if report.unit == "one-step" else f"each a {report.unit}"
-    return f"number of queries ({unit})"
-
-
-def _footer(report: AmortiseReport) -> list[str]:
-    marks = "Dots: break-even points, filled where the intervals resolve them. Bands: 95 %."
+def _footer(report: AmortiseReport, chart: Chart) -> list[str]:
     return [
         *words.by_point_values(report),
-        marks,
+        chart.caption,
         words.query(report),
         words.conversion(report),
         *words.caveats(report),
@@ -68,57 +92,109 @@ def _wrapped(lines: Sequence[str], width: int) -> str:
     return "\n".join(textwrap.fill(literal(line), width) for line in lines)
 
 
-def _crossings(axes: Any, report: AmortiseReport) -> None:
-    """Where two lines cross, filled where the intervals say so too."""
-    lives = {candidate.model: candidate.lifetime for candidate in report.costs.candidates}
-    for pair in report.break_even:
-        if pair.queries is not None:
-            fill = "#222222" if pair.verdict == "crosses" else "white"
-            total = lives[pair.a].total(pair.queries).value
-            axes.plot(pair.queries, total, "o", markersize=4, color="#222222", markerfacecolor=fill, zorder=5)
+def _scales(axes: Any, chart: Chart) -> None:
+    for axis, name in ((chart.x, "x"), (chart.y, "y")):
+        if axis is None:
+            continue
+        axes.set(**{f"{name}label": literal(axis.label), f"{name}scale": "log" if axis.log else "linear"})
+        _ticks(getattr(axes, f"{name}axis"), axis)
+        if axis.least is not None or axis.most is not None:
+            low, high = getattr(axes, f"get_{name}lim")()
+            low = low if axis.least is None else max(low, axis.least)
+            axes.set(**{f"{name}lim": (low, high if axis.most is None else min(high, axis.most))})
 
 
-def _counts(report: AmortiseReport) -> list[float]:
-    """Counts of queries, evenly spread over the decades worth showing."""
-    crossings = [start for start, _ in envelope(report.costs)[1:]]
-    low = math.log10(max(min(*report.queries, *crossings, math.inf) / MARGIN, 1.0))
-    high = math.log10(max(*report.queries, *crossings, 0.0) * MARGIN)
-    low = max(low, high - MOST_DECADES)
-    return [10 ** (low + (high - low) * i / (POINTS - 1)) for i in range(POINTS)]
+def _ticks(ticks: Any, axis: Axis) -> None:
+    """Ticks with the unit and its prefix, where the axis has one; a short logarithmic axis has more."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    if axis.log:
+        low, high = ticks.get_view_interval()
+        short = high / low < SHORT
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if short else (1,), numticks=12))
+        ticks.set_minor_formatter(NullFormatter())
+    if axis.unit or (axis.log and short):
+        ticks.set_major_formatter(EngFormatter(axis.unit) if axis.unit else "{x:g}")
+    elif not axis.log:
+        ticks.get_major_locator().set_params(integer=axis.whole)
 
 
-def _total(axes: Any, candidate: Candidate, queries: Sequence[float], style: dict[str, Any]) -> None:
-    totals = [candidate.lifetime.total(n) for n in queries]
-    axes.plot(
-        queries, [total.value for total in totals], label=literal(candidate.model), linewidth=1.6, **style
+def _name(series: Series) -> str:
+    """What stands in a legend, however long the name is."""
+    name = series.name
+    return literal(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")
+
+
+def _style(series: Series) -> dict[str, Any]:
+    """Colour and dash, as on the page."""
+    if series.style < 0:
+        return REFERENCE
+    styles = line_styles()
+    return [next(styles) for _ in range(series.style + 1)][-1] | {"linewidth": 1.6}
+
+
+def _line(axes: Any, series: Series, marked: bool = True) -> None:
+    x = [math.nan if point.x is None else point.x.value for point in series.points]
+    style = _style(series)
+    every = max(1, len(x) // 5)
+    marker: dict[str, Any] = {}
+    if marked and series.style >= 0:
+        marker = {
+            "marker": MARKERS[series.style % len(MARKERS)],
+            "markersize": 4,
+            "markevery": (min(len(x) - 1, every - 1), every),
+        }
+    axes.plot(x, [point.y.value for point in series.points], label=_name(series), **style, **marker)
+    lows, highs = ([getattr(point.y, end) for point in series.points] for end in ("low", "high"))
+    if None not in lows and None not in highs:
+        axes.fill_between(x, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _marks(axes: Any, series: Series) -> None:
+    points = series.points
+    style = _style(series)
+    axes.errorbar(
+        [math.nan if point.x is None else point.x.value for point in points],
+        [point.y.value for point in points],
+        xerr=_errors([point.x for point in points]),
+        yerr=_errors([point.y for point in points]),
+        label=_name(series),
+        color=style["color"],
+        marker=MARKERS[series.style % len(MARKERS)],
+        markersize=6,
+        linestyle="none",
+        elinewidth=0.9,
     )
-    _band(axes, queries, [(t.low, t.high) for t in totals], style)
 
 
-def _ratio(
-    axes: Any, candidate: Candidate, report: AmortiseReport, queries: Sequence[float], style: dict[str, Any]
-) -> None:
-    ratios, band = [], []
-    pieces = envelope(report.costs)
-    by_name = {c.model: c.lifetime for c in report.costs.candidates}
-    for n in queries:
-        best = by_name[[name for start, name in pieces if start <= n][-1]]
-        gap = difference(candidate.lifetime, best)
-        total = best.total(n).value
-        half = gap.half_width(n) if best is not candidate.lifetime else 0.0
-        ratios.append(1 + gap.at(n) / total)
-        band.append((ratios[-1] - half / total, ratios[-1] + half / total))
-    axes.plot(queries, ratios, linewidth=1.6, **style)
-    _band(axes, queries, band, style)
+def _bars(axes: Any, chart: Chart) -> None:
+    points = [series.points[0] for series in chart.series]
+    places = range(len(points))
+    axes.barh(
+        places,
+        [point.y.value for point in points],
+        xerr=_errors([point.y for point in points]),
+        color=[_style(series)["color"] for series in chart.series],
+        alpha=0.75,
+        capsize=3,
+        ecolor=DARK,
+        error_kw={"elinewidth": 1.0},
+    )
+    axes.set_yticks(places, [_name(series) for series in chart.series])
+    axes.invert_yaxis()
+    axes.set_xlabel(literal(chart.y.label))
+    _ticks(axes.xaxis, chart.y)
+    axes.grid(visible=False, axis="y")
 
 
-def _band(
-    axes: Any,
-    queries: Sequence[float],
-    band: Sequence[tuple[float | None, float | None]],
-    style: dict[str, Any],
-) -> None:
-    if any(low is None or high is None for low, high in band):
-        return
-    lows, highs = zip(*band, strict=True)
-    axes.fill_between(queries, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+def _mark(axes: Any, mark: Mark) -> None:
+    """Where two lines cross, filled where the intervals say so too."""
+    fill = DARK if mark.sure else "white"
+    axes.plot(mark.x, mark.y, "o", markersize=4, color=DARK, markerfacecolor=fill, zorder=5)
+
+
+def _errors(figures: Sequence[Any]) -> list[list[float]] | None:
+    """Distances down and up of each interval; none where one has none."""
+    if any(figure is None or figure.low is None or figure.high is None for figure in figures):
+        return None
+    return [[f.value - f.low for f in figures], [f.high - f.value for f in figures]]

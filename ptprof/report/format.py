@@ -44,6 +44,11 @@ def interval(figure: Interval, unit: str, digits: int = 3) -> str:
     return prefixed(figure.value, unit, None if figure.high is None else figure.high - figure.value, digits)
 
 
+def paid(figure: Interval) -> str:
+    """A cost in grams, or a dash where nothing is paid."""
+    return interval(figure, "g") if figure.value else NONE
+
+
 def seconds(value: float) -> str:
     """A duration: ``1.23 ms``, ``12.3 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if value < 120:

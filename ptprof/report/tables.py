@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from ptprof.records import Accuracy, ArtifactRecord, Energy, Measurement, RunRecord, Scores
+from ptprof.records import Accuracy, ArtifactRecord, RunRecord, Scores
 from ptprof.report.amortisation import amortisation
 from ptprof.report.diagnosis import diagnosis
 from ptprof.report.estimates import estimates
-from ptprof.report.format import NONE, energy, interval, listed, prefixed, seconds, size, sources, tiny
+from ptprof.report.format import NONE, energy, listed, prefixed, seconds, size, sources, tiny
+from ptprof.report.measurements import measurements, modelled
 from ptprof.report.style import paragraph, row, table
 
 __all__ = ["amortisation", "data_set", "diagnosis", "estimates", "measurements", "parity", "runs"]
 
 if TYPE_CHECKING:
     from ptprof.train.data import DatasetInfo
-
-MODELLED_NOTE = "modelled: CPU seconds × watts per core, so the figure is CPU time in other words\n"
 
 
 def data_set(info: DatasetInfo) -> RenderableType:
@@ -73,7 +70,7 @@ def runs(records: Iterable[RunRecord]) -> RenderableType:
         row(made, "persistence", *[NONE] * (5 if len(recipes) == 1 else 6), *persistence)
     if steps:
         made.caption = f"vrmse, r: one step → step {steps} of a rollout\n"
-    return Group(made, *_modelled(run.energy.present.values() for run in trained))
+    return Group(made, *modelled(run.energy.present.values() for run in trained))
 
 
 def _score_columns(steps: int) -> tuple[str, str]:
@@ -96,55 +93,10 @@ def _means(scores: Scores) -> tuple[str, str]:
     return NONE if vrmse is None else f"{vrmse:.3f}", NONE if r is None else f"{r:.3f}"
 
 
-def measurements(records: Iterable[Measurement]) -> RenderableType:
-    """Latency, throughput, memory and energy: one table per scenario, batch and device."""
-    groups: dict[str, list[Measurement]] = {}
-    for m in records:
-        what = "One step" if m.scenario == "one-step" else f"Rollout of {m.steps} steps"
-        title = f"{what}, batch {m.batch}, {m.device}, {m.protocol} protocol"
-        groups.setdefault(title, []).append(m)
-    if not groups:
-        return Text("Nothing is measured.")
-    tables = [_measured(title, group) for title, group in groups.items()]
-    everything = [m for group in groups.values() for m in group]
-    return Group(*tables, *_modelled(m.energy_per_query.present.values() for m in everything))
-
-
-def _measured(title: str, group: Sequence[Measurement]) -> Table:
-    on_gpu = any(m.peak_device_bytes is not None for m in group)
-    memory = ("host memory", "GPU memory") if on_gpu else ("memory",)
-    notes = list(dict.fromkeys(flag for m in group for flag in _flags(m)))
-    made = table(
-        title, ("model", "runtime"), ("latency", "throughput", *memory, "energy per query", "source")
-    )
-    if notes:
-        made.add_column("note")
-    for m in group:
-        sizes = (size(m.peak_host_bytes), size(m.peak_device_bytes)) if on_gpu else (size(m.peak_host_bytes),)
-        row(
-            made,
-            m.model if m.nfe is None else f"{m.model} nfe {m.nfe}",
-            m.runtime if m.precision == "fp32" else f"{m.runtime} {m.precision}",
-            interval(m.latency_s, "s"),
-            f"{prefixed(m.throughput_per_s.value, '').rstrip()}/s",
-            *sizes,
-            energy(m.energy_per_query),
-            sources(m.energy_per_query.present.values()),
-            *([" ".join(f"{notes.index(flag) + 1}" for flag in _flags(m))] if notes else []),
-        )
-    footnotes = "".join(f"{i}: {note}\n" for i, note in enumerate(notes, 1))
-    made.caption = Text(f"latency: median of a call; ± is 95 %\n{footnotes}")
-    return made
-
-
-def _flags(m: Measurement) -> tuple[str, ...]:
-    return m.flags if m.flags or m.converged else ("not converged",)
-
-
 def parity(records: Iterable[ArtifactRecord]) -> RenderableType:
     """How far each exported file is from the model that was trained, relative L2 on real test windows."""
     artifacts = list(records)
-    lengths = {file.parity.rollout_steps for artifact in artifacts for file in artifact.files}
+    lengths = {file.parity.rollout_steps for artifact in artifacts for file in artifact.files} - {0}
     rollout = f"{lengths.pop()} steps" if len(lengths) == 1 else "rollout"
     made = table(
         "Exports; relative L2 distance on test windows",
@@ -163,8 +115,3 @@ def parity(records: Iterable[ArtifactRecord]) -> RenderableType:
     if untrained := [a.model for a in artifacts if any(file.parity.synthetic for file in a.files)]:
         made.caption += f"Synthetic windows, and weights that were not trained: {listed(untrained)}.\n"
     return made
-
-
-def _modelled(energies: Iterable[Iterable[Energy]]) -> list[Text]:
-    modelled = any(e.source == "modelled" for group in energies for e in group)
-    return [Text(MODELLED_NOTE)] if modelled else []

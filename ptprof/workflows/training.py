@@ -9,9 +9,9 @@ from rich.progress import Progress
 
 from ptprof import choices
 from ptprof import train as training
+from ptprof.amortise import costs
 from ptprof.errors import UsageError
 from ptprof.plots import check_type
-from ptprof.profile import costs
 from ptprof.records import PLAIN, Execution, PinnRecord, RunRecord
 from ptprof.report import evaluation as evaluated
 from ptprof.report import figures, pinns

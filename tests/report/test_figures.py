@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ptprof.amortise.amortising import AmortiseReport, Costs, amortise
+from ptprof.amortise.table import from_table
 from ptprof.errors import UsageError
-from ptprof.profile.amortise import AmortiseReport, Costs, amortise
 from ptprof.profile.paper import TABLE2
-from ptprof.profile.table import from_table
 from ptprof.report import figures
 
 
@@ -86,7 +86,7 @@ def test_one_model_can_be_drawn(report: AmortiseReport) -> None:
 
 def test_matplotlib_is_loaded_only_when_a_figure_is_drawn() -> None:
     script = (
-        "import sys, ptprof.plots, ptprof.report.figures, ptprof.report.tables, ptprof.profile.costs\n"
+        "import sys, ptprof.plots, ptprof.report.figures, ptprof.report.tables, ptprof.amortise.costs\n"
         "assert not {'matplotlib', 'torch', 'onnxruntime'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from ptprof.profile.amortise import AmortiseReport, Candidate, Costs, Projected, amortise
-from ptprof.profile.breakeven import Cost, Lifetime, Part
+from ptprof.amortise.amortising import AmortiseReport, Candidate, Costs, Projected, amortise
+from ptprof.amortise.assumptions import Assumptions
+from ptprof.amortise.breakeven import Cost, Lifetime, Part
+from ptprof.amortise.table import from_table
 from ptprof.profile.paper import TABLE2
-from ptprof.profile.table import from_table
 from ptprof.records import (
     Accuracy,
     ArtifactFile,
@@ -97,7 +98,8 @@ def candidate(model: str, training: float, per_query: float, **changes: Any) -> 
 
 def test_a_modelled_answer_says_that_it_is_cpu_time() -> None:
     both = (candidate("unet", 2.0, 1e-3), candidate("fno", 1.0, 2e-3))
-    report = amortise(Costs(both, "one-step", 445.0, 1.0, ("Left out: tfno, for a reason.",)), [100.0])
+    notes = ("Left out: tfno, for a reason.",)
+    report = amortise(Costs(both, "one-step", 445.0, 1.0, notes, Assumptions.at(445.0)), [100.0])
     text = printed(tables.amortisation(report))
     flowing = " ".join(text.split())
     assert "the answer is CPU time in other words. The error of that model scales all alike" in flowing
@@ -283,7 +285,7 @@ def test_parity_of_every_file(make_run: Make) -> None:
         one_step_float64=4.3e-7,
         reference_float64=3.8e-7,
         gate=1.5e-6,
-        by_field={"tracer": 1e-7},
+        by_field={},
         provider="CPUExecutionProvider",
     )
     files = tuple(

@@ -9,17 +9,18 @@ from rich.progress import Progress
 from ptprof import choices
 from ptprof import export as exporting
 from ptprof import profile as profiling
-from ptprof.export import FORMATS
-from ptprof.profile import costs
-from ptprof.profile.amortise import AmortiseReport
+from ptprof.amortise import costs
+from ptprof.amortise.amortising import AmortiseReport
 from ptprof.progress import Stages
 from ptprof.records import RunRecord
 from ptprof.report import figures, tables
+from ptprof.report.reported import reported
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
 from ptprof.train import data as shear_flow_data
 from ptprof.train.recipe import load_recipe
 from ptprof.workflows.power import watts
+from ptprof.workflows.reporting import report as write_report
 from ptprof.workflows.training import train
 
 
@@ -40,7 +41,7 @@ def quickstart(
     counts = [costs.parse_queries(text) for text in queries]
     names = choices.known(models)
     device = resolve_device(device)
-    stage = Stages(progress, of=5)
+    stage = Stages(progress, of=6)
     with stage("data: simulate the shear flow"):
         info = shear_flow_data.generate(study.data, load_recipe("quick"), device=device, progress=progress)
         stage.show(tables.data_set(info))
@@ -58,7 +59,7 @@ def quickstart(
         stage.show(tables.runs(runs))
     with stage("export: TorchScript and ONNX, proven equal"):
         stage.show(
-            tables.parity([exporting.export(study, run, tuple(FORMATS), progress=progress) for run in runs])
+            tables.parity([exporting.export(study, run, device=device, progress=progress) for run in runs])
         )
     with stage("profile: one step and rollouts of 10 steps"):
         measured = profiling.profile(
@@ -66,8 +67,11 @@ def quickstart(
         )
         stage.show(tables.measurements(measured))
     with stage("amortise: training spread over the queries"):
-        report = costs.amortise_study(study, counts, models=names, device=device, recipe="quick")
+        report = costs.amortise_study(study, counts, costs.Query(device=device, recipe="quick"), models=names)
         drawing = study.report / "cost-against-queries.png"
         figures.save(figures.cost_against_queries(report), drawing)
         stage.show(f"drawn in {drawing}")
+    with stage("report: one page that opens from a file"):
+        asked = costs.Query(device=device, recipe="quick")
+        stage.show(reported(write_report(study, queries=queries, models=names, query=asked)))
     return report
