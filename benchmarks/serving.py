@@ -245,8 +245,7 @@ async def offered(url: str, per_second: float, seconds: float, sent: tuple[bytes
     async with httpx.AsyncClient(timeout=120, limits=limits) as client:
         begun = time.perf_counter()
 
-        async def one() -> None:
-            start = time.perf_counter()
+        async def one(due: float) -> None:
             try:
                 response = await client.post(url, content=sent[0], headers=sent[1])
             except httpx.HTTPError as error:
@@ -254,12 +253,14 @@ async def offered(url: str, per_second: float, seconds: float, sent: tuple[bytes
                 return
             statuses[str(response.status_code)] += 1
             if response.is_success:
-                durations.append((start - begun, time.perf_counter() - start))
+                # From when it was to be sent: a client that is late itself must not hide it.
+                durations.append((due - begun, time.perf_counter() - due))
 
         tasks = []
         for number in range(int(per_second * seconds)):
-            await asyncio.sleep(max(begun + number / per_second - time.perf_counter(), 0))
-            tasks.append(asyncio.create_task(one()))
+            due = begun + number / per_second
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+            tasks.append(asyncio.create_task(one(due)))
         await asyncio.gather(*tasks)
     half = seconds / 2
     early, late = ([d for at, d in durations if (at < half) == first] for first in (True, False))

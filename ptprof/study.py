@@ -17,7 +17,9 @@ from ptprof.errors import StudyError, unknown
 from ptprof.records import (
     ArtifactRecord,
     EstimateRecord,
+    GenerationRecord,
     Measurement,
+    Model,
     ModelRecord,
     PinnRecord,
     Record,
@@ -25,6 +27,9 @@ from ptprof.records import (
 )
 
 R = TypeVar("R", bound=Record)
+
+GENERATION = "generation.json"
+"""Beside the statistics of a data set that ptprof simulated: what that took."""
 
 PINN_RUNS = "burgers-"
 """What the names of the PINNs' runs begin with: they have a record of their own."""
@@ -104,6 +109,11 @@ class Study:
         """The shear-flow data set in The Well's layout."""
         return self.root / "data" / "shear_flow"
 
+    def generation(self) -> GenerationRecord | None:
+        """What simulating the data took; None where that was not metered."""
+        path = self.data / GENERATION
+        return read_record(path, GenerationRecord) if path.exists() else None
+
     @property
     def report(self) -> Path:
         return self.root / "report"
@@ -124,6 +134,14 @@ class Study:
         """The finished runs of the PINNs, oldest first."""
         records = self._records(f"runs/{PINN_RUNS}*/run.json", PinnRecord)
         return sorted(records, key=lambda r: (r.created, r.run))
+
+    def pinn(self, model: str, recipe: str | None = None) -> PinnRecord:
+        """The newest run of the PINN ``model``, of ``recipe`` where named; StudyError where there is none."""
+        runs = [r for r in self.pinns() if r.model == model and recipe in (None, r.recipe)]
+        if not runs:
+            words = f"ptprof train {model}" + (f" --recipe {recipe}" if recipe else "")
+            raise StudyError(f"{self.root} holds no trained {model!r}: train it with `{words}`")
+        return runs[-1]
 
     def run(self, model: str, run: str | None = None) -> RunRecord:
         """The newest run of ``model``, or the one named ``run``; StudyError where there is none."""
@@ -173,6 +191,11 @@ class Study:
         if run not in records:
             raise unknown("run", run, records)
         return records[run]
+
+    def deployable(self, run: str) -> Model:
+        """As `named`, or the PINN called ``run``."""
+        pinns = {record.run: record for record in self.pinns()}
+        return pinns[run] if run in pinns else self.named(run)
 
     def artifact(self, run: str) -> ArtifactRecord | None:
         """What was exported from ``run``; None where nothing was."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,6 +31,8 @@ from ptprof.runtimes.threads import spin_briefly
 
 # As the command line does, and before anything loads torch.
 spin_briefly(os.environ)
+# Energy is modelled in tests, whatever the machine could measure; tests of RAPL bring their own.
+os.environ["PTPROF_RAPL_ROOT"] = os.devnull
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +49,39 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return require
+
+
+@pytest.fixture(scope="session")
+def fake_nvidia(tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[str], str]) -> Path:
+    """The folder of a stand-in for libnvidia-ml.so.1: for LD_LIBRARY_PATH of a process of its own."""
+    folder = tmp_path_factory.mktemp("nvidia")
+    source = Path(__file__).parent / "energy" / "fake_nvml.c"
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run([require_tool("gcc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-lm"], check=True)
+    return folder
+
+
+def _load(name: str) -> ModuleType:
+    """A module beside the tests of energy, which no test could import by name."""
+    path = Path(__file__).parent / "energy" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def simulated() -> ModuleType:
+    """Sensors over powers that are known for all time, and the clock they go by: ``energy/simulated.py``."""
+    return _load("simulated")
+
+
+@pytest.fixture(scope="session")
+def simulated_session(simulated: ModuleType) -> ModuleType:
+    """Whole sessions of measuring over simulated sensors: ``energy/simulated_session.py``."""
+    return _load("simulated_session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

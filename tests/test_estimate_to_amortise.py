@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from ptprof import export as exporting
 from ptprof import profile as profiling
+from ptprof.amortise.costs import amortise_study
 from ptprof.cli import app
 from ptprof.errors import StudyError, UsageError
 from ptprof.export.artifact import windows
 from ptprof.profile import protocol
 from ptprof.profile.bench import LocalBench
-from ptprof.profile.costs import amortise_study
 from ptprof.profile.summary import UNTRAINED
 from ptprof.records import EnergyBreakdown, Statistics
 from ptprof.report import words

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ptprof import __version__
-from ptprof.cli import amortising, exporting, measuring, serving, start, training
+from ptprof.cli import amortising, exporting, measuring, reporting, serving, start, training
 from ptprof.errors import PtprofError
 from ptprof.runtimes.threads import spin_briefly
 
@@ -21,12 +21,13 @@ COMMANDS = (
     (start.doctor, "Example: ptprof doctor --json"),
     (training.train, "Example: ptprof train fno unet --seed 1"),
     (training.evaluate, "Example: ptprof evaluate fno unet-cp --steps 50"),
-    (exporting.export, "Example: ptprof export fno --format onnx"),
-    (measuring.profile, "Example: ptprof profile fno --runtime onnxruntime --scenario one-step"),
+    (exporting.export, exporting.EXAMPLES),
+    (measuring.profile, measuring.EXAMPLES),
     (
         amortising.amortise,
         "Examples: ptprof amortise --queries 1e6 --queries 1e7; ptprof amortise --table costs.csv",
     ),
+    (reporting.report, "Example: ptprof report --figures"),
     (training.burgers, "Example: ptprof burgers --seeds 3 --figure burgers.png"),
     (serving.serve, "Example: ptprof serve fno --port 8000"),
     (serving.query, "Example: ptprof query fno --steps 50 --trajectory 0 --out states.npy"),

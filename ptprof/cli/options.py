@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+CARBON = "Joules to grams"
 DEFAULT_QUERIES = ("1e4", "1e5", "1e6", "1e7")
 
 StudyOption = Annotated[
@@ -42,6 +43,25 @@ Watts = Annotated[
 Batch = Annotated[int, typer.Option(min=1, help="Initial states per call.")]
 Intensity = Annotated[float, typer.Option(min=0.001, help="Grid carbon intensity, gCO2eq/kWh.")]
 Pue = Annotated[float, typer.Option(min=1.0, help="Power usage effectiveness of the site.")]
+GridIntensity = Annotated[
+    str | None,
+    typer.Option(
+        "--intensity",
+        help="Grid carbon intensity: gCO2eq/kWh, or a country such as DK.",
+        show_default="WORLD, 445",
+        rich_help_panel=CARBON,
+    ),
+]
+Overhead = Annotated[
+    float | None,
+    typer.Option(
+        "--pue",
+        min=1.0,
+        help="Power usage effectiveness of the site.",
+        show_default="1.0",
+        rich_help_panel=CARBON,
+    ),
+]
 Nfe = Annotated[
     int | None,
     typer.Option(

@@ -70,12 +70,14 @@ def data_generate(
         Path | None, typer.Option(help="Folder; the study's otherwise.", show_default=False)
     ] = None,
     device: Device = "auto",
+    watts: Watts = None,
     json: AsJson = False,
     force: Force = False,
     quiet: Quiet = False,
     study: StudyOption = None,
 ) -> None:
-    """Simulate the shear flow and write it in The Well's HDF5 layout."""
+    """Simulate the shear flow, its energy metered, and write it in The Well's HDF5 layout."""
+    from ptprof.energy import CPU_WATTS_PER_CORE
     from ptprof.report import tables
     from ptprof.runtimes.device import resolve_device
     from ptprof.train import data
@@ -86,7 +88,14 @@ def data_generate(
     if grid is not None:
         chosen = chosen.model_copy(update={"grid": parse_grid(grid)})
     with progress_bar(not quiet) as bar:
-        info = data.generate(folder, chosen, device=resolve_device(device), progress=bar, force=force)
+        info = data.generate(
+            folder,
+            chosen,
+            device=resolve_device(device),
+            progress=bar,
+            force=force,
+            watts_per_core=watts or CPU_WATTS_PER_CORE,
+        )
     show(info, json, [tables.data_set(info)])
 
 

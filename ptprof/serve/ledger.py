@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ptprof.energy import CpuModel, Sensor, add, combine
+from ptprof.energy import Sensor, add, combine
+from ptprof.energy.host import host_sensors
 from ptprof.energy.nvml import Nvml
 from ptprof.energy.visible import chosen
 from ptprof.errors import EnergyError
@@ -166,10 +167,10 @@ class _Gauge:
 
 @contextmanager
 def open_ledger(device: str, watts_per_core: float) -> Iterator[Ledger]:
-    """A ledger of this machine for models on ``device``: the model of the CPU, and the GPU's counter."""
-    missing = {"dram": "no DRAM sensor"}
-    sensors: list[Sensor] = [CpuModel(watts_per_core)]
+    """A ledger of this machine for models on ``device``: RAPL or a model of the CPU, a GPU's counter."""
     with ExitStack() as stack:
+        sensors, lacking = host_sensors(stack, watts_per_core=watts_per_core)
+        missing: dict[str, str] = {c: why for c, why in lacking.items() if c == "dram"}
         if device == "cpu":
             missing["gpu"] = "no GPU computes"
         else:

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
-from ptprof.export import deployable, open_artifact
+from ptprof.export import open_model
 from ptprof.records import RunRecord
-from ptprof.runtimes import RUNTIMES, Runner, open_runner
+from ptprof.runtimes import FORMAT_OF, RUNTIMES, Runner
 from ptprof.serve.model import VALUE_BYTES, ServedModel
 from ptprof.study import Study
 from ptprof.train.recipe import DEPLOYABLE
-
-_FORMATS = {"onnxruntime": "onnx", "torchscript": "torchscript"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class StudyModel:
             return VALUE_BYTES * run.parameters
         record = self.study.artifact(run.run)
         files = record.files if record is not None else ()
-        return max((f.size_bytes for f in files if f.format == _FORMATS[self.runtime]), default=0)
+        return max((f.size_bytes for f in files if f.format == FORMAT_OF[self.runtime]), default=0)
 
     def open(self) -> ServedModel:
         """Open it.
@@ -62,9 +60,7 @@ class StudyModel:
         model.runner.close()
 
     def _runner(self, run: RunRecord) -> Runner:
-        if self.runtime == "eager":
-            return open_runner("eager", deployable(self.study, run), device=self.device)
-        return open_artifact(self.study, run, _FORMATS[self.runtime], device=self.device)
+        return open_model(self.study, run, self.runtime, device=self.device)
 
 
 def find_models(
@@ -79,8 +75,8 @@ def find_models(
     """
     if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
-    if runtime != "eager" and runtime not in _FORMATS:
-        raise RuntimeUnavailable(f"{runtime} cannot be served: take one of eager, {', '.join(_FORMATS)}")
+    if runtime != "eager" and runtime not in FORMAT_OF:
+        raise RuntimeUnavailable(f"{runtime} cannot be served: take one of eager, {', '.join(FORMAT_OF)}")
     return {name: StudyModel(study, name, runtime, device) for name in _choose(study, names, runtime)}
 
 

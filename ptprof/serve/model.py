@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from ptprof.errors import ProtocolError, UsageError
 from ptprof.runtimes import Runner
-from ptprof.runtimes.noise import NOISE
+from ptprof.runtimes.metadata import NOISE
 from ptprof.serve.batching import Batching
 from ptprof.serve.limits import Limits
 

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ptprof.amortise.amortising import Costs, amortise
+from ptprof.amortise.costs import Assumptions, Query, from_study
+from ptprof.amortise.volume import served_records, served_steps
 from ptprof.errors import DataError, ProtocolError, PtprofError
-from ptprof.profile.amortise import Costs, amortise
-from ptprof.profile.costs import Query, from_study
-from ptprof.profile.volume import served_records, served_steps
 from ptprof.serve.price import Price
 from ptprof.serve.response import JSONResponse
 from ptprof.serve.served import Served
@@ -114,12 +114,8 @@ class Page:
         """Totals and break-even points at what was served so far; or why there are none."""
         try:
             if self._costs is None:
-                self._costs = from_study(
-                    self._study,
-                    Query(),
-                    intensity_g_per_kwh=self._price.intensity_g_per_kwh,
-                    pue=self._price.pue,
-                )
+                rates = Assumptions.at(self._price.intensity_g_per_kwh, self._price.pue)
+                self._costs = from_study(self._study, Query(), assumptions=rates)
             return amortise(self._costs, [float(max(steps, 1))]).model_dump(mode="json")
         except PtprofError as error:
             return {"missing": str(error)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ptprof.amortise.amortising import INTENSITY_G_PER_KWH, PUE
 from ptprof.energy import add
 from ptprof.errors import UsageError
-from ptprof.profile.amortise import INTENSITY_G_PER_KWH, PUE
 from ptprof.records import EnergyBreakdown, Source
 
 JOULES_PER_KWH = 3.6e6

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import FailFast, Field
 
 from ptprof.errors import ProtocolError, unknown
-from ptprof.runtimes.noise import NOISE, SEED
+from ptprof.runtimes.metadata import NOISE
+from ptprof.runtimes.noise import SEED
 from ptprof.serve.limits import MIB, Limits
 from ptprof.serve.model import INPUT, VALUE_BYTES, ServedModel
 from ptprof.serve.tensors import Dimension, Part, Tensor, Values, check_shape, document, read, valid

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptprof.profile.volume import SERVED
+from ptprof.amortise.volume import SERVED
 from ptprof.records import ServedModelTotal, ServedRecord
 from ptprof.serve.forecast import Task
 from ptprof.serve.price import Cost

@@ -14,6 +14,9 @@ from ptprof.records import Value
 FORECASTERS = ("unet", "unet-cn", "unet-cp", "unet-cn-cp", "fno", "tfno", "ufno")
 """Those that are meant where none is named."""
 
+OPERATORS = ("fno", "tfno", "ufno")
+"""Those with spectral layers."""
+
 FLOW_MATCHING = "flow-matching"
 
 DEPLOYABLE = (*FORECASTERS, FLOW_MATCHING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,6 +180,22 @@ def test_this_machines_own_cpu_is_modelled() -> None:
     assert energy.cpu is not None
     assert energy.cpu.source == "modelled"
     assert energy.missing["gpu"] == "no GPU computes"
+
+
+def test_rapl_is_shared_where_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    for file, text in (("name", "package-0"), ("max_energy_range_uj", "9" * 12), ("energy_uj", "5")):
+        (zone / file).write_text(text)
+    monkeypatch.setenv("PTPROF_RAPL_ROOT", str(tmp_path))
+    with open_ledger("cpu", 6.0) as book:
+        account = book.begin()
+        (zone / "energy_uj").write_text("3000005")
+        book.end(account)
+        energy = book.energy(account)
+    assert energy.cpu is not None
+    assert (energy.cpu.source, energy.cpu.joules) == ("measured", pytest.approx(3.0))
+    assert energy.missing["dram"] == "RAPL has no count of the memory here"
 
 
 @pytest.mark.gpu

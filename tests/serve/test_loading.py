@@ -16,12 +16,12 @@ import orjson
 import pytest
 import torch
 
+from ptprof.amortise.volume import served_records
 from ptprof.environment import environment
 from ptprof.errors import PtprofError, StudyError, UsageError
 from ptprof.export import DeployableStep, deployable
 from ptprof.export.onnx import write_onnx
 from ptprof.export.torchscript import write_torchscript
-from ptprof.profile.volume import served_records
 from ptprof.records import (
     Accuracy,
     ArtifactFile,

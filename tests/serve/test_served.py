@@ -12,7 +12,7 @@ import tritonclient.http as triton
 from prometheus_client.parser import text_string_to_metric_families
 from torch import Tensor
 
-from ptprof.profile.volume import served_queries, served_records
+from ptprof.amortise.volume import served_queries, served_records
 from ptprof.records import ServedRecord
 from ptprof.runtimes import open_runner
 from ptprof.serve import ServedModel

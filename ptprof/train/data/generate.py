@@ -20,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from ptprof.energy import CPU_WATTS_PER_CORE
 from ptprof.environment import cores
 from ptprof.errors import DataError, UsageError
 from ptprof.progress import progress_bar
+from ptprof.study import GENERATION
+from ptprof.train.data.generation import metered
 from ptprof.train.data.parallel import in_parallel
 from ptprof.train.data.reading import SPLITS, DatasetInfo, info, read_headers
 from ptprof.train.data.shear_flow import FIELDS, Flow, simulate_batch
@@ -58,8 +61,9 @@ def generate(
     device: str = "cpu",
     progress: Progress | None = None,
     force: bool = False,
+    watts_per_core: float = CPU_WATTS_PER_CORE,
 ) -> DatasetInfo:
-    """Simulate the data of ``recipe`` into ``folder``, in The Well's layout.
+    """Simulate the data of ``recipe`` into ``folder``, in The Well's layout, and meter what that takes.
 
     A data set of the same recipe that is there already is left as it is. Work goes on in a hidden folder
     beside, which replaces ``folder`` at the end; one that a killed process left is begun again.
@@ -68,6 +72,7 @@ def generate(
     ----------
     device : where to simulate
     force : simulate again, and replace a data set that ptprof made
+    watts_per_core : for the model of the CPU, W, where its energy is modelled
 
     Raises
     ------
@@ -91,7 +96,14 @@ def generate(
             _check_ours(folder)
         with _staged(staging):
             _check_space(staging, recipe, len(places))
-            _simulate_into(staging, places, recipe, made_of, device, progress)
+            metered(
+                staging,
+                partial(_simulate_into, staging, places, recipe, made_of, device, progress),
+                recipe,
+                trajectories=len(places),
+                device=device,
+                watts_per_core=watts_per_core,
+            )
             _swap(staging, folder, replaced)
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from None
@@ -268,7 +280,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str]
 
 def _check_ours(folder: Path) -> None:
     """Raise DataError unless ``folder`` holds a data set of ours and nothing else: it will be removed."""
-    if {entry.name for entry in folder.iterdir()} - {"data", STATISTICS_FILE}:
+    if {entry.name for entry in folder.iterdir()} - {"data", STATISTICS_FILE, GENERATION}:
         raise _not_ours(folder)
     for split in SPLITS:
         with contextlib.suppress(DataError):

@@ -93,6 +93,11 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         """Where the split is held; None where windows are read from its files."""
         return None if self._held is None else self._held.device
 
+    @property
+    def trajectory_count(self) -> int:
+        """How many trajectories the split has."""
+        return len(self._rows)
+
     def __len__(self) -> int:
         return self._ends[-1]
 

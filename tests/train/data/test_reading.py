@@ -193,7 +193,8 @@ def test_info_counts(data_set: Path) -> None:
         "valid": (2, 2, 7),
         "test": (2, 2, 7),
     }
-    assert found.size_bytes == sum(p.stat().st_size for p in data_set.rglob("*") if p.is_file())
+    data = [data_set / "stats.yaml", *data_set.rglob("*.hdf5")]
+    assert found.size_bytes == sum(path.stat().st_size for path in data)
     assert found.size_bytes > 12 * 7 * 4 * 48 * 64 * 4
 
 
