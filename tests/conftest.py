@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +82,27 @@ def simulated() -> ModuleType:
 def simulated_session(simulated: ModuleType) -> ModuleType:
     """Whole sessions of measuring over simulated sensors: ``energy/simulated_session.py``."""
     return _load("simulated_session")
+
+
+@pytest.fixture(scope="module")
+def browser(require_tool: Callable[[str], str]) -> Iterator[Any]:
+    """Headless Chromium that keeps what it asked of the network, and what its console said."""
+    driver, chromium = require_tool("chromedriver"), require_tool("chromium")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-gpu",
+        "--window-size=1200,1000",
+    ):
+        options.add_argument(argument)
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as browser:
+        yield browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from ptprof.amortise.grids import WORLD, Grid, parse_intensity
 from ptprof.errors import UsageError
-from ptprof.records import Value
+from ptprof.records import JOULES_PER_KWH, Value
 
 PUE = 1.0
 """Energy is measured at the machine; the site's overhead is the user's to state."""
@@ -19,7 +19,6 @@ LIFETIME_YEARS, UTILISATION = 5.0, 0.5
 LEAST, MOST = 1e-9, 1e18
 """Beyond, figures would leave what a float can hold."""
 
-JOULES_PER_KWH = 3.6e6
 SECONDS_PER_YEAR = 365.25 * 86400
 GRAMS_PER_KG = 1000.0
 

@@ -8,7 +8,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-JOULES_PER_KWH = 3.6e6
+from ptprof.records import JOULES_PER_KWH
+
 #: More than there will be: it ends itself, in its own way, when all are done.
 EPOCHS = 10**9
 

@@ -25,7 +25,7 @@ from ptprof.profile.protocol import PAPER
 from ptprof.profile.rounds import Rounds
 from ptprof.profile.scenarios import Scenario
 from ptprof.profile.summary import Subject, summarise
-from ptprof.records import Interval, Measurement, ModelRecord, Paper, Window
+from ptprof.records import JOULES_PER_KWH, Interval, Measurement, ModelRecord, Paper, Window
 
 #: Steps of a rollout of Fig. 5c.
 ROLLOUT_STEPS = 50
@@ -35,7 +35,6 @@ QUERIES = {"one-step": 4704, "rollout": 24}
 INTENSITY_G_PER_KWH = 445.0
 #: What Carbontracker 2.4.7 multiplies its energy by (``constants.PUE_2023``), as its users' figures hold it.
 PUE = 1.58
-_JOULES_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def summarised(subject: Subject, info: Info, passes: Sequence[Pass]) -> Measurem
 
 def grams(joules: Sequence[float]) -> Interval:
     """The mean of passes (J) as the paper's grams, with Student's interval."""
-    return stats.t_interval([j / _JOULES_PER_KWH * INTENSITY_G_PER_KWH * PUE for j in joules])
+    return stats.t_interval([j / JOULES_PER_KWH * INTENSITY_G_PER_KWH * PUE for j in joules])
 
 
 def _paper(scenario: Scenario, passes: Sequence[Pass]) -> Paper:

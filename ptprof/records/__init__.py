@@ -19,7 +19,7 @@ from ptprof.records.artifacts import (
 from ptprof.records.aspects import ColdStart, Load, Paper, Percentile, Queue, Work
 from ptprof.records.base import SCHEMA_VERSION, BoardFacts, Environment, Interval, Record, Value
 from ptprof.records.generation import GenerationRecord
-from ptprof.records.joules import COMPONENTS, Component, Energy, EnergyBreakdown, Source
+from ptprof.records.joules import COMPONENTS, JOULES_PER_KWH, Component, Energy, EnergyBreakdown, Source
 from ptprof.records.measurements import BoardWindow, Idle, Measurement, Window
 from ptprof.records.own import ModuleArtifact
 from ptprof.records.pinns import PinnPoint, PinnRecord, PinnStage, PinnTraining
@@ -32,6 +32,7 @@ Model = ModelRecord | PinnRecord
 
 __all__ = [
     "COMPONENTS",
+    "JOULES_PER_KWH",
     "PLAIN",
     "SCHEMA_VERSION",
     "Accuracy",

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from ptprof.records.base import Value
 
+JOULES_PER_KWH = 3.6e6
+
 Source = Literal["measured", "modelled", "assumed", "projected", "given"]
 
 

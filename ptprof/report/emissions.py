@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptprof.amortise.assumptions import JOULES_PER_KWH, Conversion
-from ptprof.records import PinnRecord, RunRecord
+from ptprof.amortise.assumptions import Conversion
+from ptprof.records import JOULES_PER_KWH, PinnRecord, RunRecord
 from ptprof.report.charts import table_csv
 from ptprof.report.cost_charts import of_energy
 

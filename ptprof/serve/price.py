@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from ptprof.amortise.amortising import INTENSITY_G_PER_KWH, PUE
 from ptprof.energy import add
 from ptprof.errors import UsageError
-from ptprof.records import EnergyBreakdown, Source
-
-JOULES_PER_KWH = 3.6e6
+from ptprof.records import JOULES_PER_KWH, EnergyBreakdown, Source
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -106,28 +105,6 @@ def test_trajectories_are_the_studys_own(address: str, study: Study) -> None:
 def test_the_overview_without_measurements_says_what_is_missing(address: str) -> None:
     overview = httpx.get(f"http://{address}/page/overview").json()
     assert "ptprof train" in overview["amortised"]["missing"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    driver = shutil.which("chromedriver")
-    if driver is None or shutil.which("chromium") is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-quic",
-        "--disable-background-networking",
-        "--disable-gpu",
-        "--window-size=1200,1000",
-    ):
-        options.add_argument(argument)
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as browser:
-        yield browser
 
 
 def until(what: Callable[[], bool], seconds: float = 30) -> None:

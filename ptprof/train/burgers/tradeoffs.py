@@ -14,11 +14,10 @@ from typing import NamedTuple
 from ptprof import stats
 from ptprof.energy import total
 from ptprof.errors import StudyError, UsageError
-from ptprof.records import EnergyBreakdown, Environment, Interval, PinnPoint, Value
+from ptprof.records import JOULES_PER_KWH, EnergyBreakdown, Environment, Interval, PinnPoint, Value
 from ptprof.train.burgers.losses import NN
 from ptprof.train.recipe import PINNS, BurgersRecipe, Recipe
 
-JOULES_PER_KWH = 3.6e6
 PER_DECADE = 10
 """Accuracies at which costs are compared, to a decade of test error."""
 PHYSICS = tuple(model for model in PINNS if model != NN)
