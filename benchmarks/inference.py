@@ -40,7 +40,7 @@ from ptprof.export.onnx import write_onnx
 from ptprof.export.torchscript import write_torchscript
 from ptprof.profile.roofline import peaks
 from ptprof.records import Statistics
-from ptprof.runtimes import FORMAT_OF, Runner, open_runner
+from ptprof.runtimes import Runner, format_of, open_runner
 from ptprof.runtimes.allocator import keep_memory
 from ptprof.runtimes.metadata import Metadata
 from ptprof.runtimes.threads import CHOICES, spin_briefly
@@ -118,7 +118,7 @@ def exported(model: str, grid: Grid, folder: Path, options: argparse.Namespace) 
         from ptprof.export.pt2 import write_pt2
 
         writers["pt2"] = write_pt2
-    for name in {FORMAT_OF[runtime(c)] for c in options.runtimes if runtime(c) in FORMAT_OF}:
+    for name in {format_of(runtime(c)) for c in options.runtimes} - {None}:
         writers[name](step, metadata, folder / f"model{SUFFIXES[name]}")
 
 
@@ -134,7 +134,7 @@ def precision(candidate: str) -> str:
 def opened(candidate: str, model: str, grid: Grid, folder: Path, options: argparse.Namespace) -> Runner:
     """The candidate's runner."""
     name = runtime(candidate)
-    file_format = FORMAT_OF.get(name)
+    file_format = format_of(name)
     source: Any = (
         folder / f"model{SUFFIXES[file_format]}" if file_format else step_of(model, grid, candidate, options)
     )

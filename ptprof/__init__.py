@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ptprof.client import Client as Client
     from ptprof.frame import load as load
+    from ptprof.plugins import model as model
+    from ptprof.plugins import runtime as runtime
+    from ptprof.plugins import sensor as sensor
 
 __version__ = "0.1.0"
 
-__all__ = ["Client", "__version__", "export_module", "load", "lower"]
+__all__ = ["Client", "__version__", "export_module", "load", "lower", "model", "runtime", "sensor"]
 
 # What is not named above stands over rooms that import the version from here.
 _HOMES = {
@@ -19,6 +22,9 @@ _HOMES = {
     "export_module": "ptprof.export.own",
     "load": "ptprof.frame",
     "lower": "ptprof.export.lowering",
+    "model": "ptprof.plugins",
+    "runtime": "ptprof.plugins",
+    "sensor": "ptprof.plugins",
 }
 
 

@@ -10,7 +10,7 @@ from ptprof.amortise.components import Phase
 from ptprof.errors import StudyError, unknown
 from ptprof.records import Measurement, ModelRecord, variant_of
 from ptprof.study import Study
-from ptprof.train.recipe import DEPLOYABLE, RECIPES
+from ptprof.train.recipe import RECIPES, in_order
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 QUERIES = ("one-step", "rollout")
@@ -114,6 +114,49 @@ def select(study: Study, query: Query, models: Sequence[str] | None) -> tuple[li
     return measured, notes
 
 
+def select_every(
+    study: Study, query: Query, models: Sequence[str] | None, *, any_batch: bool = False
+) -> tuple[list[Measured], list[str]]:
+    """As `select`, but with every runtime that a model was measured on, and every batch size if any will do.
+
+    Raises
+    ------
+    UsageError, StudyError : as `select`
+    """
+    query.check()
+    runs = _newest_runs(study, models, query)
+    every = _since_trained(study, runs)
+    current = [m for m in every if replace(query, batch=m.batch if any_batch else query.batch).takes(m)]
+    if not current:
+        raise _not_measured(study, query, models)
+    groups: dict[tuple[str, int], list[Measurement]] = defaultdict(list)
+    for m in _of_one_place(current):
+        groups[m.runtime, m.batch].append(m)
+    taken = [(run, group[run.run]) for run in runs for group in _by_group(groups) if run.run in group]
+    measured = [Measured(run, m) for run, m in taken if run.energy.present]
+    if not measured:
+        raise StudyError(f"{study.root} holds no training with a known energy: run `ptprof train --force`")
+    _check_equal_task(measured)
+    lacking = [run.model for run in runs if run.run not in {one.run.run for one in measured}]
+    return measured, [f"Left out: {model}, for want of a measurement of {query}." for model in lacking]
+
+
+def _by_group(groups: dict[tuple[str, int], list[Measurement]]) -> list[dict[str, Measurement]]:
+    return [_cheapest_by_run(groups[key]) for key in sorted(groups)]
+
+
+def _since_trained(study: Study, runs: Iterable[ModelRecord]) -> list[Measurement]:
+    """What was measured of those runs; what was before a run was trained anew is of another model."""
+    by_name = {run.run: run for run in runs}
+    every = study.measurements(lambda m: m.run in by_name and m.energy_per_query.present != {})
+    return [m for m in every if m.created >= by_name[m.run].created]
+
+
+def _not_measured(study: Study, query: Query, models: Sequence[str] | None) -> StudyError:
+    names = " ".join(models or ())
+    return StudyError(f"{study.root} holds no measurement of {query}: run `{query.command(names)}`")
+
+
 def _newest_runs(study: Study, models: Sequence[str] | None, query: Query) -> list[ModelRecord]:
     """The newest run of each model, the one that is named in place of its model's; in the models' order."""
     named = study.named(query.run) if query.run is not None else None
@@ -121,28 +164,19 @@ def _newest_runs(study: Study, models: Sequence[str] | None, query: Query) -> li
     chosen = study.newest(models, recipe)
     if named is not None and named.model in chosen:
         chosen[named.model] = named
-    runs = list(chosen.values()) if models else [chosen[model] for model in _in_order(chosen)]
+    runs = list(chosen.values()) if models else [chosen[model] for model in in_order(chosen)]
     _check_one_recipe(runs)
     return runs
-
-
-def _in_order(models: Iterable[str]) -> list[str]:
-    rank = {name: i for i, name in enumerate(DEPLOYABLE)}
-    return sorted(models, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _measured(
     study: Study, runs: Sequence[ModelRecord], query: Query, models: Sequence[str] | None
 ) -> tuple[list[Measured], list[str]]:
     """Each run with its measurement, all from one device; and in words which had to be left out."""
-    by_name = {run.run: run for run in runs}
-    every = study.measurements(lambda m: m.run in by_name and m.energy_per_query.present != {})
-    # A run that was trained anew keeps its name; what was measured before is of another model.
-    every = [m for m in every if m.created >= by_name[m.run].created]
+    every = _since_trained(study, runs)
     current = [m for m in every if query.takes(m)]
     if not current:
-        names = " ".join(models or ())
-        raise StudyError(f"{study.root} holds no measurement of {query}: run `{query.command(names)}`")
+        raise _not_measured(study, query, models)
     candidates = _of_one_place(current)
     taken = _cheapest_by_run(candidates)
     notes = []

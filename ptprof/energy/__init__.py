@@ -11,6 +11,7 @@ from __future__ import annotations
 from ptprof.energy.board import BoardState
 from ptprof.energy.clock import Clock, MonotonicClock
 from ptprof.energy.combine import add, per, total
+from ptprof.energy.counter import Counter
 from ptprof.energy.cpu import CPU_WATTS_PER_CORE, CpuModel
 from ptprof.energy.meter import EnergyMeter
 from ptprof.energy.probe import Probe, SecondOpinion, driver, probe, second_opinions
@@ -23,6 +24,7 @@ __all__ = [
     "BoardSensor",
     "BoardState",
     "Clock",
+    "Counter",
     "CpuModel",
     "Energy",
     "EnergyBreakdown",

@@ -10,15 +10,17 @@ from typing import Self
 
 from ptprof.energy.board import BoardState
 from ptprof.energy.clock import Clock, MonotonicClock
+from ptprof.energy.counter import Counter
 from ptprof.energy.cpu import CPU_WATTS_PER_CORE, CpuModel
 from ptprof.energy.gauge import tick_period
+from ptprof.energy.gpus import gpu_sensors
 from ptprof.energy.host import host_sensors
-from ptprof.energy.nvml import Nvml
+from ptprof.energy.own import own_counters
 from ptprof.energy.sensor import BoardSensor, Sensor
-from ptprof.energy.visible import GpuName, chosen, synchronize
+from ptprof.energy.visible import GpuName, synchronize
 from ptprof.energy.window import NOT_COUNTED, Window
 from ptprof.errors import EnergyError
-from ptprof.records import COMPONENTS, BoardFacts
+from ptprof.records import COMPONENTS, BoardFacts, PluginSource
 
 
 class EnergyMeter:
@@ -28,12 +30,14 @@ class EnergyMeter:
             work()
 
     GPUs are measured by NVML's energy counter, processors and memory by RAPL: whole boards and sockets,
-    whoever uses them. Where RAPL cannot be read the CPU is modelled from this process's CPU seconds. What
-    cannot be had is None in the window, with the reason in ``missing``.
+    whoever uses them. Where RAPL cannot be read the CPU is modelled from this process's CPU seconds. What the
+    sensor of a plugin counts is counted by that alone. What cannot be had is None in the window, with the
+    reason in ``missing``.
 
     Parameters
     ----------
-    gpus : visible indices, as torch counts them, or UUIDs; None for all that are visible, [] for none
+    gpus : visible indices, as torch counts them, or UUIDs, or the ids of a plugin's; None for all that are
+        visible, [] for none
     sensors : to be read instead of this machine's
     clock : to be read instead of the monotonic one
     watts_per_core : for the model of the CPU, W
@@ -41,8 +45,8 @@ class EnergyMeter:
 
     Raises
     ------
-    EnergyError : on entering, a GPU that is asked for and is not there
-    UsageError : watts per core that are not above zero
+    EnergyError : on entering, a GPU that is asked for and is not there, or a plugin's sensor that fails
+    UsageError : watts per core that are not above zero; on entering, a plugin that cannot be imported
     """
 
     def __init__(
@@ -101,6 +105,12 @@ class EnergyMeter:
         """The UUIDs of the boards that are metered."""
         return tuple(sensor.device_id for sensor, _ in self._open() if sensor.component == "gpu")
 
+    @property
+    def plugins(self) -> tuple[PluginSource, ...]:
+        """The plugins whose sensors are read."""
+        sources = [sensor.plugin for sensor, _ in self._open() if isinstance(sensor, Counter)]
+        return tuple(dict.fromkeys(source for source in sources if source is not None))
+
     def board_states(self) -> dict[str, BoardState]:
         """The metered boards at this moment, by UUID; without those that tell nothing but energy."""
         return {sensor.device_id: sensor.state() for sensor in self._board_sensors()}
@@ -132,32 +142,18 @@ class EnergyMeter:
 
     def _here(self, stack: ExitStack) -> list[Sensor]:
         """The sensors of this machine."""
+        own = own_counters()
         host, without = host_sensors(
-            stack, watts_per_core=self._watts_per_core, rapl_root=self._rapl_root, clock=self._clock
+            stack, watts_per_core=self._watts_per_core, rapl_root=self._rapl_root, clock=self._clock, own=own
         )
+        gpus = gpu_sensors(stack, self._gpus, own)
         if "dram" in without:
             self._missing["dram"] = without["dram"]
-        return [*self._boards(stack), *host]
-
-    def _boards(self, stack: ExitStack) -> list[Sensor]:
-        if self._gpus is not None and not self._gpus:
-            self._missing["gpu"] = "no GPU was to be metered"
-            return []
-        try:
-            nvml = stack.enter_context(Nvml())
-            there = nvml.boards()
-        except EnergyError as error:
-            self._missing["gpu"] = str(error)
-            return []
-        boards = chosen(there, self._gpus)
-        if not boards:
-            self._missing["gpu"] = "no GPU is visible"
-        for board in boards:
-            if board.unusable is not None:
-                self._missing.setdefault("gpu", board.unusable)
-        uuids = [board.uuid for board in boards]
-        self._settle = lambda: synchronize(uuids)
-        return [nvml.counter(board) for board in boards if board.unusable is None]
+        if gpus.missing is not None:
+            self._missing["gpu"] = gpus.missing
+        if gpus.ids:
+            self._settle = lambda: synchronize(gpus.ids)
+        return [*gpus.sensors, *host]
 
     def _timed(self, sensor: Sensor) -> tuple[Sensor, float] | None:
         """The sensor with its tick's period; None where it fails at once."""

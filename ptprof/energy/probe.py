@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from ptprof.energy import carbontracker
 from ptprof.energy.clock import Clock, MonotonicClock
+from ptprof.energy.counter import Counter
 from ptprof.energy.cpu import CPU_WATTS_PER_CORE
 from ptprof.energy.gauge import tick_period
 from ptprof.energy.host import host_sensors
 from ptprof.energy.nvml import Board, EnergyCounter, Nvml
+from ptprof.energy.own import own_counters
 from ptprof.energy.power import INSTANT, power_reader
 from ptprof.energy.sensor import Sensor
 from ptprof.errors import EnergyError
@@ -18,9 +21,12 @@ from ptprof.records import Component, Source, Value
 
 
 class Probe(Value):
-    """A sensor that is here, or one that is not: ``source`` None, and ``detail`` says why."""
+    """A sensor that is here, or one that is not: ``source`` None, and ``detail`` says why.
 
-    component: Component
+    ``component`` is None for plugins whose sensors cannot be asked at all.
+    """
+
+    component: Component | None
     device_id: str
     device: str
     sensor: str
@@ -45,7 +51,15 @@ def probe(
     clock: Clock | None = None,
 ) -> list[Probe]:
     """Look for every kind of sensor: each GPU of this machine (half a second each), then CPU and memory."""
-    return [*_gpus(clock or MonotonicClock()), *_host(watts_per_core, rapl_root)]
+    clock = clock or MonotonicClock()
+    failed: list[Probe] = []
+    own: tuple[Counter, ...] = ()
+    try:
+        own = own_counters()
+    except EnergyError as error:
+        why = str(error)
+        failed = [Probe(component=None, device_id="", device="plugins", sensor="", source=None, detail=why)]
+    return [*_gpus(clock, own), *_host(watts_per_core, rapl_root, clock, own), *failed]
 
 
 def second_opinions() -> list[SecondOpinion]:
@@ -80,14 +94,16 @@ def driver() -> str | None:
 NO_GPU = "the NVIDIA driver lists no GPU"
 
 
-def _gpus(clock: Clock) -> list[Probe]:
+def _gpus(clock: Clock, own: Sequence[Counter]) -> list[Probe]:
+    theirs = {counter.device_id: _read(counter, clock) for counter in own if counter.component == "gpu"}
+    why, found = NO_GPU, []
     try:
         with Nvml() as nvml:
-            boards = nvml.boards()
+            boards = [board for board in nvml.boards() if board.uuid not in theirs]
             found = [_board(board, nvml.driver(), clock) for board in boards]
     except EnergyError as error:
-        return [_no_gpu(str(error))]
-    return found or [_no_gpu(NO_GPU)]
+        why = str(error)
+    return [*found, *theirs.values()] or [_no_gpu(why)]
 
 
 def _no_gpu(why: str, uuid: str = "", name: str = "GPU") -> Probe:
@@ -124,16 +140,31 @@ def _sampled(board: Board) -> SecondOpinion:
     return SecondOpinion(name=name, device=board.name, here=reading == INSTANT, detail=detail)
 
 
-def _host(watts_per_core: float, rapl_root: Path | None) -> list[Probe]:
+def _host(watts_per_core: float, rapl_root: Path | None, clock: Clock, own: Sequence[Counter]) -> list[Probe]:
     with ExitStack() as stack:
-        sensors, missing = host_sensors(stack, watts_per_core=watts_per_core, rapl_root=rapl_root)
-        found = [_counted(sensor, missing) for sensor in sensors]
+        sensors, missing = host_sensors(stack, watts_per_core=watts_per_core, rapl_root=rapl_root, own=own)
+        found = [
+            _read(sensor, clock) if isinstance(sensor, Counter) else _counted(sensor, missing)
+            for sensor in sensors
+        ]
     if "dram" in missing:
         why = missing["dram"]
         found.append(
             Probe(component="dram", device_id="", device="memory", sensor="", source=None, detail=why)
         )
     return found
+
+
+def _read(counter: Counter, clock: Clock) -> Probe:
+    """A plugin's counter, once it has been read."""
+    what = {"component": counter.component, "device_id": counter.device_id, "device": counter.device_id}
+    try:
+        counter.read()
+        tick_s = tick_period(counter, clock) if counter.ticks else None
+    except EnergyError as error:
+        return Probe(**what, sensor=counter.name, source=None, detail=str(error))
+    detail = f"by {counter.plugin.name if counter.plugin else counter.name}, ± {counter.systematic:.0%}"
+    return Probe(**what, sensor=counter.name, source=counter.source, tick_s=tick_s, detail=detail)
 
 
 def _counted(sensor: Sensor, missing: dict[Component, str]) -> Probe:

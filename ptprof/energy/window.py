@@ -101,12 +101,14 @@ class Window:
         self._stepped = [g for g in self._stepped if self._do(g, lambda g: g.end(end))]
         self._wait_until(lambda gauge: gauge.settled)
         figures: dict[Component, list[Energy]] = {component: [] for component in COMPONENTS}
-        for stepped in self._stepped:
-            figures[stepped.sensor.component].append(stepped.energy())
-        for smooth in self._smooth:
-            figures[smooth.sensor.component].append(smooth.energy())
+        self.gpus = {}
+        gauges: list[SteppedGauge | SmoothGauge] = [*self._stepped, *self._smooth]
+        for gauge in gauges:
+            figure = gauge.energy()
+            figures[gauge.sensor.component].append(figure)
+            if gauge.sensor.component == "gpu":
+                self.gpus[gauge.sensor.device_id] = figure
         self.duration_s = end - self._begun_s
-        self.gpus = {figure.gain_id: figure for figure in figures["gpu"]}
         self.gpu, self.cpu, self.dram = (self._sum(c, figures[c]) for c in COMPONENTS)
         self.missing = self._missing
 

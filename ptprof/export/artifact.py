@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ptprof.errors import DataError, StudyError, unknown
+from ptprof.errors import DataError, StudyError, UsageError, unknown
 from ptprof.export.lowering import lower
 from ptprof.export.step import Deployable, DeployableMap, DeployableStep
 from ptprof.export.variant import Variant, read_by
@@ -23,7 +23,7 @@ from ptprof.records import (
     Spectral,
     Statistics,
 )
-from ptprof.runtimes import FORMAT_OF, Runner, open_runner
+from ptprof.runtimes import Runner, format_of, open_runner
 from ptprof.runtimes.metadata import Signature
 from ptprof.study import Study, sha256
 from ptprof.train import burgers, load
@@ -89,12 +89,19 @@ def deployable(
     model = trained(study, run, nfe, spectral)
     if isinstance(run, PinnRecord):
         return DeployableMap(model.float(), POINTS, precision).eval()
-    if spectral == "fft":
+    if spectral == "fft" or run.plugin is not None:
         window = torch.zeros(1, run.history * len(run.statistics.fields), *run.grid)
-        model = lower(model, window, spectral="fft")
+        model = lower(model, window, spectral=spectral)
+        if spectral == "fft" and not any(weight.is_complex() for weight in model.parameters()):
+            raise without_spectral_layers(run)
     else:
         model = freeze(model, run.grid)
     return DeployableStep(model, run.statistics, run.history, run.grid, precision).eval()
+
+
+def without_spectral_layers(run: Model) -> UsageError:
+    """The error for a model that has no Fourier transforms, where they are asked for."""
+    return UsageError(f"{run.model} has no spectral layers: leave out --spectral fft")
 
 
 def trained(study: Study, run: Model, nfe: int | None = None, spectral: Spectral = "gemm") -> nn.Module:
@@ -128,7 +135,7 @@ def open_model(
     RuntimeUnavailable : a runtime, device, execution provider or precision that is not here
     """
     meant = read_by(runtime, nfe=nfe, spectral=spectral, precision=precision, batch=batch)
-    if runtime not in FORMAT_OF:
+    if format_of(runtime) is None:
         module = deployable(study, run, nfe, spectral)
         return open_runner(runtime, module, device=device, threads=threads, precision=precision, tf32=tf32)
     file = listed(study, run, runtime, meant)
@@ -167,7 +174,9 @@ def source_sha256(
     UsageError, StudyError, RuntimeUnavailable : as `open_model`, but that files are not opened
     """
     meant = read_by(runtime, nfe=nfe, spectral=spectral, precision=precision, batch=batch)
-    return run.checkpoint_sha256 if runtime not in FORMAT_OF else listed(study, run, runtime, meant).sha256
+    if format_of(runtime) is None:
+        return run.checkpoint_sha256
+    return listed(study, run, runtime, meant).sha256
 
 
 def listed(study: Study, run: Model, runtime: str, variant: Variant) -> ArtifactFile:
@@ -177,7 +186,9 @@ def listed(study: Study, run: Model, runtime: str, variant: Variant) -> Artifact
     ------
     StudyError : not exported, or from an earlier training
     """
-    format = FORMAT_OF[runtime]
+    format = format_of(runtime)
+    if format is None:
+        raise UsageError(f"{runtime} runs a module and reads no file")
     command = variant.command(run.model, format)
     record = study.artifact(run.run)
     files = record.files if record is not None else ()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ptprof.errors import ExportError
 from ptprof.export.fold import folded
 from ptprof.export.step import SOME, Deployable
 
@@ -32,7 +33,7 @@ def captured(
     shapes = None if batch else tuple({0: torch.export.Dim(BATCH)} for _ in example)
     # Capturing here and not in an exporter lets guards on the batch be deferred: where a stride is computed
     # from it, the exporter would try, fail and try again in other ways.
-    with quiet():
+    with quiet(), plain_attention():
         return torch.export.export(
             folded(module).to(device),
             example,
@@ -40,6 +41,17 @@ def captured(
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """torch's transformer layers as what they are made of: the fused ones are torch's alone, and in fp32."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 @contextmanager
@@ -64,4 +76,19 @@ def first_line(error: BaseException) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     lines = str(cause).strip().splitlines()
+    if lines and f"Constraints violated ({BATCH})" in lines[0]:
+        return "the size of a batch is a fixed number in it: take x.shape[0], not len(x)"
     return lines[0] if lines else type(cause).__name__
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """Run a file that was just written; ExportError, in one line, where it fails as its runtime runs it."""
+    try:
+        yield
+    except RuntimeError as error:
+        # TorchScript tells of its own calls first.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExportError(
+            f"the file fails on other windows than it was recorded with: {lines[-1]}"
+        ) from error

@@ -23,7 +23,9 @@ from ptprof.export.artifact import (
     inputs,
     known_format,
     trained,
+    without_spectral_layers,
 )
+from ptprof.export.capture import tried
 from ptprof.export.flops import flops_of_module
 from ptprof.export.onnx import OPSET, write_onnx
 from ptprof.export.pt2 import write_pt2
@@ -36,6 +38,7 @@ from ptprof.records import (
     EstimateRecord,
     FilePrecision,
     Model,
+    ModelRecord,
     Parity,
     PinnRecord,
     Spectral,
@@ -131,12 +134,16 @@ def check(run: Model, format: FormatName, variant: Variant) -> None:
             "--precision bf16`); or take --format torchscript,pt2"
         )
     if variant.spectral == "fft":
-        if run.model not in OPERATORS:
-            raise UsageError(f"{run.model} has no spectral layers: leave out --spectral fft")
+        if run.model not in OPERATORS and not _of_a_plugin(run):
+            raise without_spectral_layers(run)
         if format != "torchscript":
             raise UsageError(
                 f"{format} cannot hold neuraloperator's Fourier transforms: --spectral fft is for torchscript"
             )
+
+
+def _of_a_plugin(run: Model) -> bool:
+    return isinstance(run, ModelRecord) and run.plugin is not None
 
 
 def metadata(
@@ -255,7 +262,7 @@ class Job:
 
     def _through_the_gate(self, runtime: str, path: Path, expected: Comparison) -> Parity:
         precision = self.variant.precision
-        with open_runner(runtime, path, device=self.device, precision=precision) as runner:
+        with tried(), open_runner(runtime, path, device=self.device, precision=precision) as runner:
             measured = expected.compare(runner, precision)
         parity.gate(measured)
         synthetic = isinstance(self.run, EstimateRecord)

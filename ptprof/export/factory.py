@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pickle
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ptprof.errors import ExportError, UsageError, unknown
-from ptprof.train.models.neural_operators import quiet
-
-FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-"""What goes wrong in other people's code, to be told in one line."""
+from ptprof.plugins.importing import FAULTS, imported, in_words, quiet
 
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts put the weights in a checkpoint that holds more."""
@@ -58,7 +40,7 @@ def load_module(source: str, checkpoint: Path | None = None) -> nn.Module:
     if not colon or not name:
         raise UsageError(f"{source!r} names no factory: write package.module:factory or file.py:factory")
     with quiet():
-        found = _imported(place)
+        found = imported(place)
         if not hasattr(found, name):
             raise unknown(f"factory of {place}", name, [n for n in vars(found) if not n.startswith("_")])
         made = getattr(found, name)
@@ -94,38 +76,6 @@ def load_weights(module: nn.Module, checkpoint: Path) -> None:
         kind = type(module).__name__
         raise ExportError(f"{checkpoint} is of another model than this {kind}: {'; '.join(complaints)}")
     nn.Module.load_state_dict(module, weights)
-
-
-def _imported(place: str) -> ModuleType:
-    """The Python module ``place``, a dotted name or a file; as by `python -m`, the working folder counts."""
-    path = Path(place)
-    try:
-        if path.suffix != ".py":
-            with _searching(Path.cwd()):
-                return importlib.import_module(place)
-        if not path.is_file():
-            raise UsageError(f"{path} is not there")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise UsageError(f"{path} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        # Classes find their own module by name, such as dataclasses do while they are made.
-        sys.modules.setdefault(path.stem, module)
-        with _searching(path.resolve().parent):
-            spec.loader.exec_module(module)
-    except FAULTS as error:
-        raise UsageError(f"{place} cannot be imported: {in_words(error)}") from error
-    return module
-
-
-@contextmanager
-def _searching(folder: Path) -> Iterator[None]:
-    """Python looks for modules in ``folder`` too."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -172,9 +122,3 @@ def _listed(verb: str, names: list[str]) -> list[str]:
 
 def _times(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a number"
-
-
-def in_words(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ptprof.errors import ExportError, unknown
+from ptprof.plugins.importing import quiet
 from ptprof.train.models.basis import Grid
 from ptprof.train.models.frozen import FrozenSpectralConv
-from ptprof.train.models.neural_operators import plain, quiet
+from ptprof.train.models.neural_operators import plain
 from ptprof.train.models.resample import Resample
 from ptprof.train.models.spectral import SpectralConv
 from ptprof.train.models.spectral_choice import cheaper

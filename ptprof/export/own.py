@@ -14,12 +14,13 @@ from ptprof.environment import environment
 from ptprof.errors import ExportError, RuntimeUnavailable, UsageError
 from ptprof.export import parity, reference
 from ptprof.export.artifact import FORMATS, FormatName, known_format
+from ptprof.export.capture import tried
 from ptprof.export.exporter import DEFAULT_FORMATS, WRITERS
-from ptprof.export.factory import FAULTS, in_words
 from ptprof.export.flops import flops_of_module
 from ptprof.export.lowering import check_layers, lower
 from ptprof.export.onnx import OPSET
 from ptprof.export.step import DeployableMap
+from ptprof.plugins.importing import FAULTS, in_words
 from ptprof.records import ArtifactFile, ModuleArtifact, Spectral, variant_of
 from ptprof.runtimes import open_runner
 from ptprof.runtimes.device import resolve_device
@@ -152,7 +153,7 @@ def _write(
     try:
         with atomic(path) as temporary:
             WRITERS[known](step, metadata, temporary)
-            with open_runner(FORMATS[known].runtime, temporary, device=device) as runner:
+            with tried(), open_runner(FORMATS[known].runtime, temporary, device=device) as runner:
                 measured = expected.compare(runner)
             parity.gate(measured)
             digest, size = sha256(temporary), temporary.stat().st_size

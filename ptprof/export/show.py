@@ -9,7 +9,6 @@ when they were exported.
 from __future__ import annotations
 
 import ast
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from ptprof.errors import ExportError
 from ptprof.export.flops import flops_of_onnx
 from ptprof.records import Value
 from ptprof.runtimes.metadata import Metadata
-from ptprof.runtimes.torchscript import METADATA_FILE
+from ptprof.runtimes.said import of_archive
 
 KINDS = {".onnx": "onnx", ".pt": "torchscript", ".pt2": "pt2"}
 
@@ -139,17 +138,8 @@ def _of_onnx(proto: onnx.ModelProto) -> dict[str, str]:
 
 def _of_archive(path: Path) -> dict[str, str]:
     """The properties in the archive at ``path``; none where it holds none."""
-    with _archive(path) as archive:
-        for name in archive.namelist():
-            if name.rpartition("/")[2] == METADATA_FILE:
-                found = json.loads(archive.read(name))
-                return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _archive(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return of_archive(path)
     except zipfile.BadZipFile as error:
         raise ExportError(f"{path} is cut or not a file of torch's") from error
 
@@ -157,7 +147,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
 def _operations(path: Path) -> Counter[str]:
     """How often each operation stands in the code of a TorchScript file."""
     found: Counter[str] = Counter()
-    with _archive(path) as archive:
+    with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if "/code/" in name and name.endswith(".py"):
                 found.update(_calls(archive.read(name).decode("utf-8")))
@@ -172,6 +162,6 @@ def _calls(code: str) -> Iterator[str]:
 
 
 def _constants(path: Path) -> int:
-    with _archive(path) as archive:
+    with zipfile.ZipFile(path) as archive:
         folders = {entry.filename: entry.filename.split("/")[1:2] for entry in archive.infolist()}
         return sum(archive.getinfo(name).file_size for name, at in folders.items() if at == ["constants"])

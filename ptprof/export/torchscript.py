@@ -12,10 +12,11 @@ import torch
 from torch.jit._trace import TracerWarning
 
 from ptprof.errors import ExportError
-from ptprof.export.capture import FAILURES, first_line
+from ptprof.export.capture import FAILURES, first_line, plain_attention
 from ptprof.export.step import SOME, Deployable
 from ptprof.runtimes.metadata import Metadata
-from ptprof.runtimes.torchscript import METADATA_FILE, without_deprecation
+from ptprof.runtimes.said import METADATA_FILE
+from ptprof.runtimes.torchscript import without_deprecation
 
 SOURCES = ".debug_pkl"
 
@@ -31,7 +32,7 @@ def write_torchscript(step: Deployable, metadata: Metadata, path: Path) -> None:
     """
     archive = io.BytesIO()
     try:
-        with without_deprecation(), warnings.catch_warnings(), torch.inference_mode():
+        with without_deprecation(), plain_attention(), warnings.catch_warnings(), torch.inference_mode():
             # neuraloperator's own layers ask for the grid as they compute, and that is the only one here.
             warnings.simplefilter("ignore", TracerWarning)
             traced = torch.jit.trace(step, step.example(metadata.batch or SOME), check_trace=False)  # type: ignore[no-untyped-call]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptprof.errors import RuntimeUnavailable, unknown
+from ptprof.errors import RuntimeUnavailable
 from ptprof.records import FilePrecision, Spectral, variant_of
-from ptprof.runtimes import FORMAT_OF, RUNTIMES
+from ptprof.runtimes import format_of
 
 #: Formats of which a file computes in bf16 because it was exported so; OpenVINO is told when it opens one.
 ROUNDED = frozenset({"torchscript", "pt2"})
@@ -55,9 +55,7 @@ def read_by(
     UsageError : a runtime or a precision that is not known
     RuntimeUnavailable : bf16 by ONNX Runtime
     """
-    if runtime not in RUNTIMES:
-        raise unknown("runtime", runtime, RUNTIMES)
-    format = FORMAT_OF.get(runtime)
+    format = format_of(runtime)
     if precision == "bf16" and runtime == "onnxruntime":
         raise RuntimeUnavailable(
             "ONNX Runtime does not run these models in bf16: take openvino, pt2 or torchscript"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -17,15 +16,17 @@ from ptprof.energy import Clock, EnergyMeter, MonotonicClock
 from ptprof.energy.probe import driver
 from ptprof.energy.trace import PowerTrace
 from ptprof.energy.visible import GpuName, board_uuid
-from ptprof.environment import cores, cpu_name, environment
+from ptprof.environment import cores, cpu_name, environment, host_id, own_cores
+from ptprof.errors import MeasurementError
 from ptprof.export.artifact import inputs, open_model
 from ptprof.profile import load, roofline
 from ptprof.profile.memory import HostMemory, PeakOfOne, device_memory
 from ptprof.profile.protocol import MeasuringProtocol
 from ptprof.profile.scenarios import Scenario
 from ptprof.profile.timing import measure_idle, measure_window, warm_up_until_steady
-from ptprof.records import Environment, Idle, Model, ModelRecord, Window, Work
-from ptprof.runtimes import Runner
+from ptprof.records import Environment, Idle, Model, ModelRecord, PluginSource, Window, Work
+from ptprof.runtimes import Runner, plugin_of, runner_class
+from ptprof.runtimes.base import answer_shape
 from ptprof.runtimes.cuda_graph import CALLS_BEFORE
 from ptprof.study import Study
 
@@ -68,7 +69,8 @@ class Info:
 
     ``device_id`` is the GPU's UUID or the processor's name; ``measures_idle`` says whether a sensor is there
     that sees the power of a machine without work, which the model of the CPU does not. ``tick_s`` is the
-    tick of the slowest counter, 0 where none ticks. ``metered_gpus`` are UUIDs.
+    tick of the slowest counter, 0 where none ticks. ``metered_gpus`` are UUIDs. ``cores`` are those that the
+    process is held to, ``host`` tells its machine. ``plugins`` are those of the runtime and of the sensors.
     """
 
     device_id: str
@@ -77,6 +79,9 @@ class Info:
     tick_s: float = 0.0
     metered_gpus: tuple[str, ...] = ()
     device_idle: Idle | None = None
+    cores: tuple[int, ...] = field(default_factory=own_cores)
+    host: str = field(default_factory=host_id)
+    plugins: tuple[PluginSource, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class LocalBench:
 
     def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
         # What every candidate needs is loaded first, so that none of them is charged with it.
-        import_module(f"ptprof.runtimes.{setup.runtime}")
+        runner_class(setup.runtime)
         self._setup = setup
         self._study = Study(setup.study)
         self._clock = clock or MonotonicClock()
@@ -159,6 +164,7 @@ class LocalBench:
             tick_s=self._meter.tick_s,
             metered_gpus=self._meter.boards,
             device_idle=device_idle,
+            plugins=plugins_of(setup.runtime, self._meter),
         )
 
     def __enter__(self) -> Self:
@@ -189,6 +195,11 @@ class LocalBench:
         # A GPU may record a query and replay it from then on: what that takes is none of a window's.
         for _ in range(1 if self._setup.device == "cpu" else CALLS_BEFORE + 1):
             call()
+        due = answer_shape(state, scenario.length, candidate.runner.signature)
+        if tuple(query.result.shape) != due:
+            raise MeasurementError(
+                f"{self._setup.runtime} answers with {tuple(query.result.shape)}, where {due} is due"
+            )
         self._bound[run.run, scenario] = _Bound(call)
         return Prepared(
             provider=candidate.runner.provider,
@@ -298,6 +309,12 @@ def device_id(device: str) -> str:
     if device == "cpu":
         return cpu_name()
     return board_uuid(torch.device(device).index or 0) or device
+
+
+def plugins_of(runtime: str, meter: EnergyMeter) -> tuple[PluginSource, ...]:
+    """The code of ``runtime`` and of what is metered by, as far as it is not ptprof's own."""
+    source = plugin_of(runtime)
+    return tuple(dict.fromkeys((*([source] if source else []), *meter.plugins)))
 
 
 def environment_of(device: str, meter: EnergyMeter) -> Environment:

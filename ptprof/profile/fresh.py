@@ -12,11 +12,11 @@ from typing import Any, Self
 from ptprof.energy import CpuModel, EnergyMeter
 from ptprof.energy.combine import energy
 from ptprof.errors import MeasurementError, StudyError
-from ptprof.profile.bench import Info, Setup, default_threads, device_id, environment_of
+from ptprof.profile.bench import Info, Setup, default_threads, device_id, environment_of, plugins_of
 from ptprof.profile.child import PATIENCE_S, Child
 from ptprof.profile.summary import Subject
 from ptprof.records import EnergyBreakdown
-from ptprof.runtimes import FORMAT_OF
+from ptprof.runtimes import format_of
 from ptprof.study import Study, sha256
 
 
@@ -122,7 +122,7 @@ def job_of(setup: Setup, subject: Subject, **asked: Any) -> Job:
     ------
     StudyError : an exported file that is not there any more, or was changed
     """
-    file = None if subject.runtime not in FORMAT_OF else str(_file(Study(setup.study), subject))
+    file = None if format_of(subject.runtime) is None else str(_file(Study(setup.study), subject))
     return Job(
         runtime=subject.runtime,
         device=subject.device,
@@ -145,6 +145,7 @@ def info_here(setup: Setup, meter: EnergyMeter) -> Info:
         measures_idle=False,
         tick_s=meter.tick_s,
         metered_gpus=meter.boards,
+        plugins=plugins_of(setup.runtime, meter),
     )
 
 
@@ -171,7 +172,7 @@ def energy_of_process(seen: EnergyBreakdown, cpu_s: float, watts_per_core: float
 
 def _file(study: Study, subject: Subject) -> Path:
     """The exported file that has the subject's hash, proven to have it."""
-    wanted = FORMAT_OF[subject.runtime], subject.sha256
+    wanted = format_of(subject.runtime), subject.sha256
     record = study.artifact(subject.run.run)
     names = [] if record is None else [f.name for f in record.files if (f.format, f.sha256) == wanted]
     path = study.artifact_folder(subject.run.run) / names[0] if names else None

@@ -20,6 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ptprof.errors import PtprofError
+from ptprof.profile.parent import die_with_parent
+from ptprof.runtimes import runner_class
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +83,8 @@ class Channel:
 def obey(channel: Channel, job: dict[str, Any]) -> None:
     """Do one job, part by part; raises PtprofError for what the model cannot do."""
     channel.done("start", STARTED)
-    import_module(f"ptprof.runtimes.{job['runtime']}")
+    die_with_parent()
+    runner_class(job["runtime"])
     if job["file"] is None or job["whole_split"]:
         import_module("ptprof.export.artifact")
         import_module("ptprof.profile.split")

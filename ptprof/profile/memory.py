@@ -50,6 +50,10 @@ class HostMemory:
         return _status("VmHWM")
 
 
+#: Runtimes whose memory is torch's own: it counts it to the byte.
+TORCH = frozenset({"eager", "compile", "torchscript", "pt2"})
+
+
 class TorchMemory:
     """What torch has allocated on a GPU."""
 
@@ -124,7 +128,7 @@ def device_memory(runtime: str, device: str) -> Memory | None:
     """How to see the GPU memory that ``runtime`` takes; None on the CPU."""
     if device == "cpu":
         return None
-    return BoardMemory(device) if runtime == "onnxruntime" else TorchMemory(device)
+    return TorchMemory(device) if runtime in TORCH else BoardMemory(device)
 
 
 def _status(name: str) -> int | None:

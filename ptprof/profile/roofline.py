@@ -13,10 +13,12 @@ from functools import cache
 
 import torch
 
+from ptprof.errors import StudyError
 from ptprof.export.artifact import deployable
 from ptprof.export.flops import flops_of_module
 from ptprof.records import ModelRecord, Work
 from ptprof.study import Study
+from ptprof.train.models.own import check_source
 
 #: Sides of the matrices whose product is the peak of computing, on the CPU and on a GPU.
 _SIDES = {"cpu": 1536, "cuda": 8192}
@@ -66,14 +68,20 @@ def peaks(device: str, precision: str = "fp32", threads: int | None = None) -> P
 
 def work(
     study: Study, run: ModelRecord, *, batch: int, nfe: int | None, precision: str, peaks: Peaks | None
-) -> Work:
+) -> Work | None:
     """What a step of ``run`` for ``batch`` states must compute and move, and the peaks it is held against.
+
+    None of a plugin's model whose code is not here: its files are measured without.
 
     Operations are counted on the module as it is exported (`ptprof.export.flops`), 2 for a multiplication and
     an addition. Bytes are the least that any machine must move: weights once, the state in, the next state
     and window out, all in fp32, the weights in two bytes where ``precision`` is bf16. What is between the
     layers is taken to stay in caches, so the bytes are a lower bound.
     """
+    try:
+        check_source(run)
+    except StudyError:
+        return None
     step = deployable(study, run, nfe)
     counted = flops_of_module(step, *step.example(batch))
     weights = counted.weight_bytes / 2 if precision == "bf16" else counted.weight_bytes

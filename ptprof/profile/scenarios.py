@@ -30,9 +30,14 @@ class Scenario:
     rate_per_s: float | None = None
     duration_s: float | None = None
 
+    @property
+    def length(self) -> int | None:
+        """The steps of a rollout; None of a step alone."""
+        return self.steps if self.name == "rollout" else None
+
     def bind(self, runner: Runner, state: Tensor) -> Query:
         """The call to be timed, on ``state`` ``(B, h, C, X, Y)``, or on whatever else the runner takes."""
-        return runner.bind(state, self.steps if self.name == "rollout" else None)
+        return runner.bind(state, self.length)
 
 
 def scenario(

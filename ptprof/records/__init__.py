@@ -24,7 +24,17 @@ from ptprof.records.measurements import BoardWindow, Idle, Measurement, Window
 from ptprof.records.own import ModuleArtifact
 from ptprof.records.pinns import PinnPoint, PinnRecord, PinnStage, PinnTraining
 from ptprof.records.power import PowerSamples
-from ptprof.records.runs import PLAIN, Block, Epoch, EstimateRecord, Execution, ModelRecord, RunRecord
+from ptprof.records.runs import (
+    PLAIN,
+    Block,
+    Epoch,
+    EstimateRecord,
+    Execution,
+    ModelRecord,
+    PluginSource,
+    RunRecord,
+    TrainingHost,
+)
 from ptprof.records.served import ServedModelTotal, ServedRecord
 
 Model = ModelRecord | PinnRecord
@@ -67,6 +77,7 @@ __all__ = [
     "PinnRecord",
     "PinnStage",
     "PinnTraining",
+    "PluginSource",
     "PowerSamples",
     "Queue",
     "Record",
@@ -77,6 +88,7 @@ __all__ = [
     "Source",
     "Spectral",
     "Statistics",
+    "TrainingHost",
     "Value",
     "Window",
     "Work",

@@ -10,6 +10,7 @@ from ptprof.records.aspects import ColdStart, Load, Paper, Percentile, Queue, Wo
 from ptprof.records.base import Environment, Interval, Record, Value
 from ptprof.records.joules import EnergyBreakdown
 from ptprof.records.power import PowerSamples
+from ptprof.records.runs import PluginSource
 
 
 class BoardWindow(Value):
@@ -72,6 +73,10 @@ class Measurement(Record):
     what is none. ``nfe`` is how often each step evaluated the network of a model that samples, None for the
     others.
 
+    ``host`` tells the machine from others, without naming it, as long as it runs; ``cores`` are those that
+    the measuring process was held to, by number, empty where it might use all of the machine's. ``plugins``
+    are the code of a runtime and of sensors that are not ptprof's own.
+
     ``metered_gpus`` are the boards that were metered, by UUID: the GPU's energy is their sum.
     ``idle_power_w`` is what each component takes with the context resident and nothing to do,
     ``device_idle_power_w`` without a context; they are means over ``idle``. ``unmet`` says what is lacking to
@@ -88,6 +93,9 @@ class Measurement(Record):
     batch: int
     steps: int
     threads: int | None = None
+    cores: tuple[int, ...] = ()
+    host: str = ""
+    plugins: tuple[PluginSource, ...] = ()
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     variant: str = ""
     nfe: int | None = None

@@ -43,10 +43,18 @@ class Epoch(Value):
     energy: EnergyBreakdown
 
 
+class PluginSource(Value):
+    """Code that is not ptprof's own: the name of its file or module, and the digest of its source."""
+
+    name: str
+    sha256: str
+
+
 class ModelRecord(Record):
     """One model with weights; what its training cost (`RunRecord`), or would cost (`EstimateRecord`).
 
-    ``recipe_sha256`` tells apart recipes of one name whose settings for this model differ.
+    ``recipe_sha256`` tells apart recipes of one name whose settings for this model differ. ``plugin`` has the
+    code of a model that is not ptprof's own.
     """
 
     run: str
@@ -66,23 +74,48 @@ class ModelRecord(Record):
     energy: EnergyBreakdown
     device: str
     execution: Execution = PLAIN
+    plugin: PluginSource | None = None
     environment: Environment
     created: str
+
+    @property
+    def plugin_sha256(self) -> str | None:
+        """The digest of the plugin's code; None of ptprof's own models."""
+        return None if self.plugin is None else self.plugin.sha256
+
+    @property
+    def devices(self) -> int:
+        """How many boards the training kept busy; of processors, how many machines."""
+        return 1 if self.device == "cpu" else self.execution.processes
+
+
+class TrainingHost(Value):
+    """A machine of a training on several processes: how many it had, and which boards they metered."""
+
+    processes: int
+    boards: tuple[str, ...] = ()
+    environment: Environment
 
 
 class RunRecord(ModelRecord):
     """``runs/<run>/run.json``: one trained model and what its training cost.
 
     ``duration_s`` and ``energy`` hold all that was spent, ``lost_s`` and ``lost_energy`` the part of it that
-    went into epochs that were cut short and done again.
+    went into epochs that were cut short and done again. ``hosts`` are the machines of several processes, that
+    of the first process first, as they were when the training ended; empty where one process trained alone.
     """
 
+    hosts: tuple[TrainingHost, ...] = ()
     lost_s: float = 0.0
     lost_energy: EnergyBreakdown | None = None
     best_epoch: int
     best_valid_loss: float
     accuracy: Accuracy
     persistence: Accuracy
+
+    @property
+    def devices(self) -> int:
+        return max(1, len(self.hosts)) if self.device == "cpu" else self.execution.processes
 
 
 class Block(Value):

@@ -14,7 +14,7 @@ from ptprof.records import Environment, Measurement, ModelRecord, RunRecord
 from ptprof.report import accuracy_charts, cells, cost_charts
 from ptprof.report.cells import Table
 from ptprof.report.charts import Chart
-from ptprof.train.recipe import DEPLOYABLE
+from ptprof.train.recipe import in_order
 
 
 @dataclass
@@ -109,7 +109,7 @@ def from_study(
 
 def _newest(study: Loaded, recipe: str | None) -> list[ModelRecord]:
     found = study.newest(None, recipe)
-    return [found[name] for name in DEPLOYABLE if name in found] or list(found.values())
+    return [found[name] for name in in_order(found)]
 
 
 def _amortisation(content: Content, report: AmortiseReport) -> None:

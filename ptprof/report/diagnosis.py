@@ -20,6 +20,15 @@ class Provision(Value):
     detail: str = ""
 
 
+class Addition(Value):
+    """A model, runtime or sensor of a plugin, with the digest of its code."""
+
+    kind: str
+    name: str
+    plugin: str
+    sha256: str
+
+
 class Diagnosis(Value):
     """What `ptprof doctor` found."""
 
@@ -27,6 +36,7 @@ class Diagnosis(Value):
     sensors: tuple[Probe, ...]
     second_opinions: tuple[SecondOpinion, ...]
     runtimes: tuple[Provision, ...]
+    plugins: tuple[Addition, ...] = ()
 
 
 def diagnosis(found: Diagnosis) -> RenderableType:
@@ -36,9 +46,10 @@ def diagnosis(found: Diagnosis) -> RenderableType:
     machine = f"{computer}, {here.platform}, Python {here.python}"
     gpus = f"GPUs: {', '.join(here.gpus) or 'none'}; driver {here.driver or 'none'}"
     libraries = ", ".join(f"{name} {version}" for name, version in here.libraries.items())
-    return Group(
-        paragraph([machine, gpus, libraries]), _sensors(found), _second_opinions(found), _runtimes(found)
-    )
+    tables = [_sensors(found), _second_opinions(found), _runtimes(found)]
+    if found.plugins:
+        tables.append(_plugins(found))
+    return Group(paragraph([machine, gpus, libraries]), *tables)
 
 
 def _sensors(found: Diagnosis) -> Table:
@@ -50,7 +61,7 @@ def _sensors(found: Diagnosis) -> Table:
         tick = NONE if probe.tick_s is None else seconds(probe.tick_s)
         row(
             made,
-            f"{probe.component} {probe.device}".strip(),
+            f"{probe.component or ''} {probe.device}".strip(),
             probe.source or "missing",
             probe.sensor or NONE,
             tick,
@@ -75,4 +86,11 @@ def _runtimes(found: Diagnosis) -> Table:
         alike.setdefault((one.device, one.provider or "not here", one.detail), []).append(one.runtime)
     for (device, provider, detail), runtimes in sorted(alike.items(), key=lambda one: one[0][0]):
         row(made, ", ".join(runtimes), device, provider, detail)
+    return made
+
+
+def _plugins(found: Diagnosis) -> Table:
+    made = table("Plugins", ("what", "name", "plugin", "SHA-256"))
+    for one in found.plugins:
+        row(made, one.kind, one.name, one.plugin, one.sha256[:12])
     return made

@@ -1,4 +1,7 @@
-"""Which runtimes really run here, on which device: found by running them, not by asking for their lists."""
+"""Which runtimes really run here, on which device: found by running them, not by asking for their lists.
+
+A plugin's runtime is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ptprof.errors import unknown
-from ptprof.runtimes import PRECISIONS, RUNTIMES
+from ptprof.runtimes import PRECISIONS, RUNTIMES, runner_class
 from ptprof.runtimes.device import resolve_device
 
 
@@ -18,10 +21,10 @@ def provider(runtime: str, device: str, precision: str = "fp32") -> str:
     UsageError : a runtime or a precision that is not known
     RuntimeUnavailable : the device, or what the runtime needs on it, is not here
     """
-    if runtime not in RUNTIMES:
-        raise unknown("runtime", runtime, RUNTIMES)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
+    if runtime not in RUNTIMES:
+        return runner_class(runtime).available(resolve_device(device), precision)
     place = resolve_device(device)
     if runtime == "onnxruntime":
         return _onnxruntime(place, precision)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.runtimes.device import resolve_device
@@ -16,6 +16,16 @@ from ptprof.runtimes.metadata import Metadata, Signature
 from ptprof.runtimes.noise import Noise
 
 StateShape = tuple[int, int, int, int]
+
+
+def answer_shape(state: Tensor, steps: int | None, signature: Signature | None = None) -> tuple[int, ...]:
+    """The shape of what a query on ``state`` answers: ``(B, C, X, Y)``, or ``(B, L, C, X, Y)`` of a rollout.
+
+    With a ``signature`` it is the shape of what that gives, the batch first.
+    """
+    batch, _, *frame = state.shape
+    shape = frame if signature is None else signature.gives
+    return (batch, *shape) if steps is None else (batch, steps, *shape)
 
 
 class Query(Protocol):
@@ -42,9 +52,7 @@ class Frames:
     """
 
     def __init__(self, state: Tensor, steps: int | None, signature: Signature | None = None) -> None:
-        batch, _, *shape = state.shape
-        if signature is not None:
-            shape = list(signature.gives)
+        batch, *shape = answer_shape(state, None, signature)
         self._frames = state.new_full((steps or 1, batch, *shape), torch.nan)
         self._rollout = steps is not None
 
@@ -62,7 +70,8 @@ class Runner(ABC):
 
     Attributes
     ----------
-    runtime : its name in `ptprof.runtimes.RUNTIMES`
+    runtime : its name; see `ptprof.runtimes.runtimes`
+    reads : the format of the files that it runs; None where it runs a module
     device : ``cpu`` or ``cuda:i``, where states are expected and results lie
     provider : what really runs, e.g. ``CPUExecutionProvider``
     providers : all that stand behind it, where there are several
@@ -75,6 +84,7 @@ class Runner(ABC):
     """
 
     runtime: ClassVar[str]
+    reads: ClassVar[str | None] = None
     provider: str
     providers: tuple[str, ...] = ()
     metadata: Metadata | None = None
@@ -86,6 +96,11 @@ class Runner(ABC):
 
     def __init__(self, device: str) -> None:
         self.device = resolve_device(device)
+
+    @classmethod
+    def available(cls, device: str, precision: str = "fp32") -> str:
+        """What would run on ``device``; RuntimeUnavailable where it cannot, as far as that is known."""
+        return f"{cls.runtime} {torch.device(device).type}"
 
     @abstractmethod
     def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> Query:
@@ -154,6 +169,13 @@ class Runner(ABC):
         self.state_shape = metadata.state_shape
         self.batch = metadata.batch
         self.nfe = metadata.nfe
+
+    def describe_module(self, module: nn.Module) -> None:
+        """Take over what a module says about itself, such as `ptprof.export.DeployableStep`."""
+        self.signature = getattr(module, "signature", None)
+        self.state_shape = getattr(module, "state_shape", None)
+        self.takes_noise = bool(getattr(module, "takes_noise", False))
+        self.nfe = getattr(module, "nfe", None)
 
     def checked(self, state: Tensor, steps: int | None = None) -> Tensor:
         """``state``, contiguous, once it is one that the step takes; UsageError otherwise."""

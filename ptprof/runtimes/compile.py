@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ptprof.errors import RuntimeUnavailable
 from ptprof.runtimes.device import resolve_device
-from ptprof.runtimes.eager import EagerRunner, Step, provider
+from ptprof.runtimes.eager import EagerRunner, provider
+from ptprof.runtimes.function import Step
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 BY = "torch inductor"

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ptprof.runtimes.allocator import keep_memory
-from ptprof.runtimes.base import Frames, Runner, StateShape, closed
 from ptprof.runtimes.cuda_graph import CALLS_BEFORE, captured, wanted
+from ptprof.runtimes.function import FunctionRunner, Step, StepQuery
 from ptprof.runtimes.metadata import Signature
 from ptprof.runtimes.noise import Noise
 
-Step = Callable[..., tuple[Tensor, Tensor] | Tensor]
-"""Of a state, and of noise where it takes some; what is no forecast step gives one tensor."""
+
+class TorchQuery(StepQuery):
+    """A query on torch; on a GPU one that is asked again and again becomes a CUDA graph, a rollout whole."""
+
+    def __init__(
+        self, step: Step, state: Tensor, steps: int | None, noise: Noise, signature: Signature | None = None
+    ) -> None:
+        super().__init__(step, state, steps, noise, signature)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+
+    def __call__(self) -> None:
+        self._noise.renew()
+        if self._calls == CALLS_BEFORE and wanted(self._state.device):
+            self._graph = captured(self._compute, self._state.device)
+        self._calls += 1
+        if self._graph is None:
+            self._compute()
+        else:
+            self._graph.replay()
 
 
-class TorchRunner(Runner):
+class TorchRunner(FunctionRunner):
     """What the runtimes that are torch share: queries by calling a module.
 
     Parameters
@@ -26,6 +43,8 @@ class TorchRunner(Runner):
     threads : torch's CPU threads, for the whole process; None leaves them as they are
     tf32 : let products and convolutions of fp32 on a GPU round what they take to TF32, in the whole process
     """
+
+    _query: ClassVar[type[StepQuery]] = TorchQuery
 
     def __init__(
         self, *, device: str, threads: int | None, precision: str = "fp32", tf32: bool = False
@@ -41,73 +60,6 @@ class TorchRunner(Runner):
             torch.backends.cuda.matmul.allow_tf32 = tf32
             # Shapes stay the same: convolutions try their algorithms once and keep the fastest.
             torch.backends.cudnn.benchmark = True
-        self._step: Step | None = None
-
-    def bind(self, state: Tensor, steps: int | None = None, noise: Tensor | None = None) -> TorchQuery:
-        step, state = self._open_step(), self.checked(state, steps)
-        return TorchQuery(step, state, steps, self.noise(state, steps, noise), self.signature)
-
-    def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        step, state = self._open_step(), self.checked(state)
-        drawn = self.noise(state, None, noise)
-        with torch.inference_mode():
-            return both(step(state, *drawn.renew()[0]), state)
-
-    def close(self) -> None:
-        self._step = None
-
-    def _open_step(self) -> Step:
-        if self._step is None:
-            raise closed(self.runtime)
-        return self._step
-
-
-class TorchQuery:
-    """A query on torch; each step's state is copied into its frame, which is all that outlives a call.
-
-    On a GPU one that is asked again and again becomes a CUDA graph, a rollout whole.
-    """
-
-    def __init__(
-        self,
-        step: Step,
-        state: Tensor,
-        steps: int | None,
-        noise: Noise,
-        signature: Signature | None = None,
-    ) -> None:
-        self._step = step
-        self._state = state
-        self._noise = noise
-        self._frames = Frames(state, steps, signature)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._calls = 0
-
-    def __call__(self) -> None:
-        self._noise.renew()
-        if self._calls == CALLS_BEFORE and wanted(self._state.device):
-            self._graph = captured(self._compute, self._state.device)
-        self._calls += 1
-        if self._graph is None:
-            self._compute()
-        else:
-            self._graph.replay()
-
-    def _compute(self) -> None:
-        state = self._state
-        with torch.inference_mode():
-            for frame, noise in zip(self._frames, self._noise.arguments, strict=True):
-                following, state = both(self._step(state, *noise), state)
-                frame.copy_(following)
-
-    @property
-    def result(self) -> Tensor:
-        return self._frames.result
-
-
-def both(given: tuple[Tensor, Tensor] | Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """What a step gives; the output of what is no step, with its input as it was."""
-    return (given, state) if isinstance(given, Tensor) else given
 
 
 def provider(device: str, precision: str = "fp32", tf32: bool = False, *, by: str = "torch") -> str:
@@ -145,10 +97,7 @@ class EagerRunner(TorchRunner):
         tf32: bool = False,
     ) -> None:
         super().__init__(device=device, threads=threads, precision=precision, tf32=tf32)
-        self.signature: Signature | None = getattr(module, "signature", None)
-        self.state_shape: StateShape | None = getattr(module, "state_shape", None)
-        self.takes_noise = bool(getattr(module, "takes_noise", False))
-        self.nfe: int | None = getattr(module, "nfe", None)
+        self.describe_module(module)
         step = self._prepared(module.eval().to(self.device))
         self._step = rounded(step, self.device) if precision == "bf16" else step
 

@@ -14,8 +14,7 @@ import torch
 from ptprof.errors import StudyError
 from ptprof.runtimes.eager import TorchRunner
 from ptprof.runtimes.metadata import NOISE, Metadata
-
-METADATA_FILE = "ptprof.json"
+from ptprof.runtimes.said import METADATA_FILE
 
 
 class TorchScriptRunner(TorchRunner):

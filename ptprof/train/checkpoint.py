@@ -31,6 +31,7 @@ _SETTINGS = {
     "seed": "seed",
     "data_sha256": "data",
     "device": "device",
+    "plugin_sha256": "the plugin's code",
 }
 _EXECUTION = {
     "precision": "precision",
@@ -52,6 +53,7 @@ class Settings(Value):
     data_sha256: str
     device: str
     execution: Execution = PLAIN
+    plugin_sha256: str | None = None
 
     @classmethod
     def of(cls, record: ModelRecord, device: str) -> Settings:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from ptprof.energy import CPU_WATTS_PER_CORE, CpuModel, EnergyMeter, MonotonicClock
 from ptprof.environment import environment
-from ptprof.errors import DataError, StudyError, UsageError, unknown
+from ptprof.errors import DataError, StudyError, UsageError
 from ptprof.records import PLAIN, EstimateRecord, Execution
 from ptprof.runtimes.allocator import keep_memory
 from ptprof.runtimes.device import resolve_device
@@ -82,8 +82,7 @@ def estimate(
     StudyError : another process makes this estimate now, or it cannot be written
     TrainingError : a loss that is no longer finite, or too little memory
     """
-    if model not in recipe.models:
-        raise unknown("model", model, recipe.models)
+    recipe = recipe.with_model(model)
     epochs = recipe.max_epochs if epochs is None else epochs
     _check(seed, epochs, limit_s)
     device = resolve_device(device)
@@ -100,6 +99,7 @@ def estimate(
         data_sha256=SHA256 if source is None else data_sha256(source, recipe.selection),
         device=torch.device(device).type,
         execution=execution,
+        plugin_sha256=(code := models.source(model)) and code.sha256,
     )
     recipe = recipe.model_copy(update={"batch": batch})
     folder = study.run_folder(estimate_name(model, recipe.name, seed))
@@ -198,6 +198,7 @@ def _sampled(
         energy=blocks.energy(1),
         device=str(fabric.device),
         execution=settings.execution,
+        plugin=models.source(settings.model),
         environment=environment(gpus=() if not gpus else (torch.cuda.get_device_name(fabric.device),)),
         created=now(),
         duration_interval_s=blocks.duration(1),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any, Literal
 
 from pydantic import Field
 
+from ptprof import plugins
 from ptprof.errors import UsageError, unknown
 from ptprof.records import Value
+from ptprof.study import PINN_RUNS
 
 FORECASTERS = ("unet", "unet-cn", "unet-cp", "unet-cn-cp", "fno", "tfno", "ufno")
 """Those that are meant where none is named."""
@@ -20,10 +23,13 @@ OPERATORS = ("fno", "tfno", "ufno")
 FLOW_MATCHING = "flow-matching"
 
 DEPLOYABLE = (*FORECASTERS, FLOW_MATCHING)
-"""Those that give the next state, and so are exported, measured and served."""
+"""Those of ptprof's own that give the next state, and so are exported, measured and served."""
 
 PINNS = ("burgers-nn", "burgers-u-pinn", "burgers-s-pinn")
 """The networks that learn one solution of Burgers' equation: `ptprof.train.burgers`."""
+
+RESERVED = ("all", "solver")
+"""Names that mean something else than a model where models are named."""
 
 RECIPES = ("quick", "paper")
 
@@ -99,6 +105,42 @@ class Recipe(Value):
     def selection(self) -> tuple[tuple[float, float], ...] | None:
         """The settings to take from a folder of data; None for all that it holds."""
         return self.data.settings if self.data.select else None
+
+    def with_model(self, model: str) -> Recipe:
+        """This recipe with what a plugin says of ``model``, where that is not one of ptprof's own.
+
+        Raises
+        ------
+        UsageError : a model that is not known, or a plugin that cannot be used, whichever model is meant
+        """
+        own = own_models()
+        if model in self.models:
+            return self
+        if model not in own:
+            raise unknown_model(model, self.models)
+        said = ModelRecipe(learning_rate=own[model].learning_rate)
+        return self.model_copy(update={"models": {**self.models, model: said}})
+
+
+def own_models() -> dict[str, plugins.ModelPlugin]:
+    """The forecasters that plugins register, by name; UsageError where one cannot be used."""
+    own = plugins.models(taken=(*DEPLOYABLE, *PINNS, *RESERVED))
+    for name, model in own.items():
+        if name.startswith(PINN_RUNS):
+            raise UsageError(f"{model.source.name} registers {name!r}: names of PINNs begin so, rename it")
+    return own
+
+
+def unknown_model(name: str, known: Iterable[str]) -> UsageError:
+    """The error for a model that is neither among ``known`` nor a plugin's."""
+    error = unknown("model", name, (*known, *own_models()))
+    return UsageError(f"{error}; one of your own: `ptprof --plugin FILE …`")
+
+
+def in_order(models: Iterable[str]) -> list[str]:
+    """Names of models as they are listed everywhere: ptprof's own in their order, then others by name."""
+    rank = {name: i for i, name in enumerate(DEPLOYABLE)}
+    return sorted(models, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def load_recipe(name: str) -> Recipe:

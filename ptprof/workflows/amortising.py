@@ -50,7 +50,7 @@ def amortise(
         if paper:
             found = replace(found, notes=(f"Figures: {SOURCE}.", *found.notes))
     else:
-        names = choices.known(models) if models and list(models) != ["all"] else None
+        names = choices.named(study, models)
         found = costs.from_study(study, query, models=names, assumptions=assumptions, scope=scope)
     report = amortised(found, counts, bootstrap=bootstrap)
     if figure is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ptprof import energy
+from collections.abc import Iterator
+
+from ptprof import energy, plugins
 from ptprof.environment import environment
 from ptprof.errors import RuntimeUnavailable
-from ptprof.report.diagnosis import Diagnosis, Provision
-from ptprof.runtimes import RUNTIMES
+from ptprof.report.diagnosis import Addition, Diagnosis, Provision
+from ptprof.runtimes import runtimes
 from ptprof.runtimes.availability import provider
+from ptprof.train.recipe import own_models
 
 
 def doctor() -> Diagnosis:
@@ -20,8 +23,15 @@ def doctor() -> Diagnosis:
         ),
         sensors=tuple(sensors),
         second_opinions=tuple(energy.second_opinions()),
-        runtimes=tuple(_provision(runtime, device) for runtime in RUNTIMES for device in ("cpu", "cuda:0")),
+        runtimes=tuple(_provision(runtime, device) for runtime in runtimes() for device in ("cpu", "cuda:0")),
+        plugins=tuple(_additions()),
     )
+
+
+def _additions() -> Iterator[Addition]:
+    own_models()  # raises: a name that is taken
+    for one in plugins.registered():
+        yield Addition(kind=one.kind, name=one.name, plugin=one.source.name, sha256=one.source.sha256)
 
 
 def _provision(runtime: str, device: str) -> Provision:

@@ -75,7 +75,7 @@ def report(
     if read is None:
         made = contents.from_table(amortised(query, scope))
     else:
-        names = choices.known(models) if models and list(models) != ["all"] else None
+        names = choices.named(study, models)
         made = _of_study(read, names, query, assumptions, scope, amortised)
     page = writing.write_page(made, folder)
     figures = writing.write_figures(made, folder) if draw else []

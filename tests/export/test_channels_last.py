@@ -15,9 +15,9 @@ from ptprof.export.channels_last import (
     Spectral,
     channels_last,
 )
+from ptprof.plugins.importing import quiet
 from ptprof.train.models import build
 from ptprof.train.models.frozen import FrozenSpectralConv
-from ptprof.train.models.neural_operators import quiet
 from ptprof.train.models.resample import bicubic
 from ptprof.train.models.spectral import SpectralConv, freeze
 

@@ -67,7 +67,7 @@ def test_products_and_convolutions_as_torch_counts_them(name: str) -> None:
 def test_lowered_transforms_are_what_the_formula_of_the_rule_says() -> None:
     """The rule counts by a formula; the graph has so many products and no others."""
     from ptprof.export.lowering import lower
-    from ptprof.train.models.neural_operators import quiet
+    from ptprof.plugins.importing import quiet
     from ptprof.train.models.spectral_choice import operations
 
     with quiet():

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ptprof.errors import ExportError, UsageError
 from ptprof.export.lowering import ConstantEmbedding, LoweredConv, lower
 from ptprof.export.reference import DoubleSpectra, float64
+from ptprof.plugins.importing import quiet
 from ptprof.train.models.frozen import FrozenSpectralConv
-from ptprof.train.models.neural_operators import quiet
 
 with quiet():
     from neuralop.layers.spectral_convolution import SpectralConv

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,13 +14,12 @@ from ptprof.errors import ExportError, ParityError, UsageError
 from ptprof.export import own
 from ptprof.export.own import examples, export_module
 from ptprof.export.step import Deployable
+from ptprof.plugins.importing import quiet
 from ptprof.records import ModuleArtifact
 from ptprof.runtimes import open_runner
 from ptprof.runtimes.metadata import Metadata
 from ptprof.study import read_record
-from ptprof.train.models.neural_operators import quiet
 
-DOCS = Path(__file__).parents[2] / "docs"
 GRID = (18, 25)
 
 
@@ -39,15 +38,8 @@ def script(module: nn.Module, folder: Path, **changes: Any) -> ModuleArtifact:
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")  # torch's own exporter
-def test_the_example_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(
-        r"```python\n(.*?)```", (DOCS / "own-model.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert len(blocks) == 3
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)
+def test_the_example_of_the_docs_runs(tmp_path: Path, pages: ModuleType) -> None:
+    names = pages.follow(pages.DOCS / "own-model.md", tmp_path)
     record = read_record(tmp_path / "exported" / "artifact.json", ModuleArtifact)
     assert record == names["record"]
     assert [file.format for file in record.files] == ["onnx", "torchscript"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import nn
 
 from ptprof.errors import unknown
+from ptprof.plugins.importing import quiet
 from ptprof.train.models import operators
 
 Spectral = Literal["gemm", "fft"]
@@ -98,17 +95,3 @@ def plain(model: type[nn.Module]) -> type[nn.Module]:
             return nn.Module.state_dict(self, *args, **kwargs)
 
     return Plain
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """neuraloperator without its side effects: it prints, changes the warning filters, and imports wandb."""
-    masked = "wandb" not in sys.modules
-    if masked:
-        sys.modules["wandb"] = None  # type: ignore[assignment]
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        if masked:
-            del sys.modules["wandb"]

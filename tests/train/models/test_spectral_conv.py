@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from ptprof.plugins.importing import quiet
 from ptprof.train.models import basis
-from ptprof.train.models.neural_operators import quiet
 from ptprof.train.models.spectral import SpectralConv
 
 Compare = Callable[[nn.Module, nn.Module, Tensor, Tensor], dict[str, float]]
