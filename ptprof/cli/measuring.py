@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from ptprof.cli.options import (
+    Address,
     AsJson,
     Device,
+    ExecutorName,
     Force,
     Models,
     Nfe,
@@ -29,6 +31,7 @@ EXAMPLES = "\n\n".join(
         "ptprof profile --runtime all --scenario all --batch 1,2,4 --protocol full",
         "ptprof profile fno --rate 20 --duration 60",
         "ptprof profile --protocol paper --runtime eager",
+        "ptprof profile --executor ray --address auto",
         "ptprof profile --compare",
     )
 )
@@ -40,7 +43,8 @@ _ASKED, _RUN, _MEASURED = "What is asked", "What runs it", "How it is measured"
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help="Comma-separated: eager, compile, torchscript, onnxruntime, openvino, pt2; all: what is here.",
+        help="Comma-separated: eager, compile, torchscript, onnxruntime, openvino, pt2, or a plugin's;"
+        " all: what is here.",
         show_default=RUNTIMES,
         rich_help_panel=_RUN,
     ),
@@ -143,6 +147,8 @@ def profile(
     max_time: MaxTime = None,
     meter_gpus: MeterGpus = None,
     watts: Watts = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
     percentiles: Percentiles = False,
     compare: Compare = False,
     json: AsJson = False,
@@ -189,6 +195,8 @@ def profile(
             max_time=max_time,
             meter_gpus=None if meter_gpus is None else listed(meter_gpus),
             watts_per_core=watts,
+            executor=executor,
+            address=address,
             force=force,
             progress=bar,
         )

@@ -119,6 +119,16 @@ TrainingBatch = Annotated[
         "--batch", min=1, help="Windows of each process per step; the recipe's otherwise.", show_default=False
     ),
 ]
+ExecutorName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--executor", help="ray: on the devices of a Ray cluster, one thing at a time on each."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The Ray cluster's: auto, or HOST:6379; RAY_ADDRESS, or a Ray started here.", show_default=False
+    ),
+]
 Token = Annotated[
     str | None,
     typer.Option(

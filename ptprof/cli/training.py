@@ -9,6 +9,7 @@ import typer
 
 from ptprof.cli.options import (
     Accumulate,
+    Address,
     AsJson,
     ChannelsLast,
     Compile,
@@ -16,6 +17,7 @@ from ptprof.cli.options import (
     Epochs,
     Estimate,
     EstimateTime,
+    ExecutorName,
     Force,
     Intensity,
     Models,
@@ -58,6 +60,8 @@ def train(
     intensity: Intensity = 445.0,
     pue: Pue = 1.0,
     watts: Watts = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
     json: AsJson = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -65,13 +69,13 @@ def train(
 ) -> None:
     """Train models, their energy metered; none named: the seven forecasters. Stopped, it goes on.
 
-    On several GPUs of one machine: torchrun --nproc-per-node 2 -m ptprof train … --device cuda
+    On several GPUs, of one machine or several: torchrun --nproc-per-node 2 -m ptprof train … --device cuda
     """
     from ptprof import workflows
     from ptprof.records import Execution
     from ptprof.report import pinns
     from ptprof.train.data.loader import Reading
-    from ptprof.train.processes import leads
+    from ptprof.train.processes import leads, processes
 
     reading = Reading(None if preload == "auto" else False if preload == "none" else preload, workers)
     execution = Execution(
@@ -83,6 +87,10 @@ def train(
     )
     if not estimate and (epochs is not None or estimate_time is not None):
         raise UsageError("--epochs and --estimate-time go with --estimate: a training ends by its recipe")
+    if executor != "local" and (estimate or processes() > 1):
+        raise UsageError(
+            "--executor ray goes neither with --estimate nor with torchrun: leave one of them out"
+        )
     if estimate:
         from ptprof.report import tables
 
@@ -117,6 +125,8 @@ def train(
             execution=execution,
             reading=reading,
             watts_per_core=watts,
+            executor=executor,
+            address=address,
             force=force,
             progress=bar,
         )

@@ -17,14 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from ptprof.energy.clock import Clock, MonotonicClock
+from ptprof.environment import SHARED_VARIABLE, host_id
 from ptprof.errors import EnergyError
 from ptprof.records import Component, Source
 
 RAPL_ROOT = Path("/sys/class/powercap")
 #: The environment's word for another folder: where a container has it mounted.
 RAPL_VARIABLE = "PTPROF_RAPL_ROOT"
-#: Changes when the machine starts: names it without naming it.
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 JOULES_PER_MICROJOULE = 1e-6
 #: Relative half-widths (95 %) of a socket's gain. Neither vendor states one. Package counts of Intel since
@@ -162,9 +161,11 @@ class Rapl:
 
     def __enter__(self) -> Self:
         self.missing = {}
-        packages = _packages(self._root)
+        # Whoever shares the machine with others has no sockets of its own.
+        shared = os.environ.get(SHARED_VARIABLE)
+        packages = [] if shared else _packages(self._root)
         if not packages:
-            self.missing = dict.fromkeys(("cpu", "dram"), _nothing(self._root))
+            self.missing = dict.fromkeys(("cpu", "dram"), shared or _nothing(self._root))
         drams = [(package, zone) for package in packages for zone in _within(package) if zone.name == "dram"]
         if packages and len(drams) < len(packages):
             self.missing["dram"] = "RAPL has no count of the memory here"
@@ -189,7 +190,7 @@ class Rapl:
         """The counters of a component, all or none: a part is not the whole."""
         if component in self.missing:
             return []
-        machine = _machine()
+        machine = host_id()
         try:
             return [
                 RaplCounter(zone, package.name, component, self._clock, machine) for package, zone in zones
@@ -244,11 +245,3 @@ def _nothing(root: Path) -> str:
             f" and name the place in {RAPL_VARIABLE}"
         )
     return "no RAPL here"
-
-
-def _machine() -> str:
-    """A word for this machine since it started."""
-    try:
-        return BOOT_ID.read_text(encoding="ascii").strip()[:8]
-    except OSError:
-        return "here"

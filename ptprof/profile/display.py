@@ -24,15 +24,15 @@ class Display:
             for line in lines:
                 self._progress.console.print(str(line), markup=False, highlight=False)
 
-    def plan(self, total: int, missing: Sequence[Subject]) -> None:
-        """Say how long measuring will take, and draw the bar."""
+    def plan(self, total: int, missing: Sequence[Subject], devices: int = 1) -> None:
+        """Say how long measuring will take on so many devices, and draw the bar."""
         if self._progress is None:
             return
         there = f", {total - len(missing)} of them there already" if len(missing) < total else ""
         self._total = len(missing) * self._protocol.windows
         self._task = self._progress.add_task("profile", total=self._total)
         if missing:
-            self.say([f"{total} measurements{there}: {self._time(missing)}"])
+            self.say([f"{total} measurements{there}: {self._time(missing, devices)}"])
 
     def runtime(self, runtime: str) -> None:
         if self._progress is not None:
@@ -48,7 +48,7 @@ class Display:
         if self._progress is not None:
             self._progress.update(self._task, total=self._total)
 
-    def _time(self, missing: Sequence[Subject]) -> str:
+    def _time(self, missing: Sequence[Subject], devices: int) -> str:
         """How long the windows take that have a length of their own, and what comes on top."""
         timed = [subject for subject in missing if subject.scenario.name != "cold-start"]
         if self._protocol.name == "paper" or not timed:
@@ -57,9 +57,11 @@ class Display:
         starts = (len(missing) - count) * self._protocol.windows
         least = sum(self._protocol.planned_s(1, subject.scenario.duration_s) for subject in timed)
         most = max(self._protocol.most_planned_s(count), least)
+        on = f" on each of {devices} devices" if devices > 1 else ""
         return (
-            f"about {_minutes(least)} of measuring, more where calls are long, {_minutes(most)} at most;"
-            f" loading and idle windows come on top" + (f", and {starts} cold starts" if starts else "")
+            f"about {_minutes(least / devices)} of measuring{on}, more where calls are long,"
+            f" {_minutes(most / devices)} at most; loading and idle windows come on top"
+            + (f", and {starts} cold starts" if starts else "")
         )
 
 

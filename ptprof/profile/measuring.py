@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 from rich.progress import Progress
 
+from ptprof.cluster import Executor
 from ptprof.energy import CPU_WATTS_PER_CORE
-from ptprof.errors import MeasurementError, PtprofError, unknown
-from ptprof.profile import cold_start, matrix, paper_protocol
-from ptprof.profile.bench import Bench, Setup, default_threads, query_states
+from ptprof.errors import MeasurementError
+from ptprof.profile import matrix, paper_protocol, spreading, sweep
+from ptprof.profile.bench import Setup, query_states
 from ptprof.profile.display import Display
 from ptprof.profile.matrix import DEFAULT_RUNTIMES, DEFAULT_SCENARIOS
-from ptprof.profile.protocol import MeasuringProtocol, protocol_named
+from ptprof.profile.protocol import protocol_named
 from ptprof.profile.scenarios import scenario
-from ptprof.profile.session import Session
-from ptprof.profile.summary import Subject
-from ptprof.profile.worker import WorkerBench, WorkerDied
+from ptprof.profile.summary import Key, Subject
+from ptprof.profile.sweep import Failures, OpenBench
+from ptprof.profile.worker import WorkerBench
 from ptprof.records import Measurement, Model
-from ptprof.runtimes import RUNTIMES
+from ptprof.runtimes import format_of
 from ptprof.runtimes.device import resolve_device
 from ptprof.study import Study
-
-OpenBench = Callable[[Setup], AbstractContextManager[Bench]]
-Failures = list[tuple[Subject, str]]
 
 
 def profile(
@@ -52,10 +48,12 @@ def profile(
     force: bool = False,
     lenient: bool = False,
     open_bench: OpenBench = WorkerBench,
+    cluster: Executor | None = None,
 ) -> list[Measurement]:
     """Measure what each model takes to answer, on each runtime, in each scenario and at each batch size.
 
-    All models take turns in one worker process per runtime; a measurement is written as soon as it is
+    All models take turns in one worker process per runtime, and on each device of a cluster those that are
+    measured there; a measurement is written as soon as it is
     finished, and one that is there already is not made again. What a candidate cannot do does not keep the
     others from being measured; it is raised when they have been.
 
@@ -73,6 +71,7 @@ def profile(
     force : measure again what has been measured
     lenient : leave out what is not exported and runtimes that are not here, and say so
     open_bench : what measures; a process of its own for each runtime
+    cluster : whose devices measure, each its share, instead of ``device``
 
     Returns
     -------
@@ -86,8 +85,7 @@ def profile(
     MeasurementError : candidates that could not be measured; all the others have been
     """
     for name in runtimes:
-        if name not in RUNTIMES:
-            raise unknown("runtime", name, RUNTIMES)
+        format_of(name)  # raises: not known
     chosen = protocol_named(protocol).bounded(max_time)
     queries = [
         scenario(name, batch=batch, steps=steps, rate_per_s=rate, duration_s=duration)
@@ -96,17 +94,21 @@ def profile(
     ]
     for query in queries if chosen.name == "paper" else ():
         paper_protocol.check(query)
-    device = resolve_device(device)
+    if cluster is None:
+        place = matrix.here(resolve_device(device), meter_gpus)
+    else:
+        spreading.refuse(meter_gpus)
+        place = spreading.place(cluster)
     setup = Setup(
         study.root,
         runtimes[0],
-        device,
+        place.device,
         watts_per_core,
         nfe,
-        threads=default_threads(),
+        threads=place.threads,
         precision=precision,
         tf32=tf32,
-        meter_gpus=matrix.boards_to_meter(device, meter_gpus),
+        meter_gpus=place.meters or (),
         device_idle_s=chosen.idle_s if chosen.strict else 0.0,
         counts_work=chosen.strict,
     )
@@ -114,103 +116,53 @@ def profile(
     subjects, lacking = matrix.candidates(study, runs, runtimes, queries, setup)
     if lacking and not (lenient and subjects):
         raise lacking[0][1]
-    there = {} if force else matrix.measured_already(study, subjects, chosen.name, setup)
-    missing = [subject for subject in subjects if subject.key not in there]
+    find = partial(
+        matrix.measured_already, study, protocol=chosen.name, place=place, watts_per_core=watts_per_core
+    )
+    before = find(subjects)
+    display = Display(progress, chosen)
+    collected = _Collected(display, lenient)
+    collected.there = {} if force else dict(before)
+    missing = [subject for subject in subjects if subject.key not in collected.there]
     for run in {subject.run.run: subject.run for subject in missing}.values():
         query_states(study, run, 1)
-    display = Display(progress, chosen)
     display.say(matrix.left_out(lacking))
-    display.plan(len(subjects), missing)
-    failures: Failures = []
+    display.plan(len(subjects), missing, 1 if cluster is None else len(cluster.devices))
+    if cluster is None:
+        sweep.measure(setup, chosen, open_bench, missing, collected)
+    else:
 
-    def keep(subject: Subject, measurement: Measurement) -> None:
-        study.add_measurement(measurement)
-        there[subject.key] = measurement
+        def made(subjects: Sequence[Subject]) -> dict[Key, Measurement]:
+            return {key: m for key, m in find(subjects).items() if m != before.get(key)}
 
-    for runtime in dict.fromkeys(subject.runtime for subject in missing):
-        display.runtime(runtime)
-        of_it = [subject for subject in missing if subject.runtime == runtime]
-        sweep = Sweep(replace(setup, runtime=runtime), chosen, open_bench, keep, display)
-        sweep.measure(of_it)
-        failures += sweep.failures
-        if lenient:
-            display.say(matrix.left_out(sweep.unavailable))
-        else:
-            failures += sweep.unavailable
-    if failures:
-        raise MeasurementError(_in_words(failures, len(missing)))
+        spreading.spread(cluster, missing, setup, chosen, open_bench, collected, made)
+    if collected.failures:
+        raise MeasurementError(_in_words(collected.failures, len(missing)))
+    there = collected.there
     return [there[subject.key] for subject in subjects if subject.key in there]
 
 
-class Sweep:
-    """All that is to be measured on one runtime.
+class _Collected:
+    """What this process knows of a sweep: what is measured, what failed, what is shown."""
 
-    Attributes
-    ----------
-    failures : candidates that could not be measured, and why
-    unavailable : those for which the runtime itself is not here
-    """
-
-    def __init__(
-        self,
-        setup: Setup,
-        protocol: MeasuringProtocol,
-        open_bench: OpenBench,
-        keep: Callable[[Subject, Measurement], None],
-        display: Display,
-    ) -> None:
-        self._setup = setup
-        self._protocol = protocol
-        self._open_bench = partial(open_bench, setup)
-        self._keep = keep
-        self._display = display
+    def __init__(self, display: Display, lenient: bool) -> None:
+        self.there: dict[Key, Measurement] = {}
         self.failures: Failures = []
-        self.unavailable: Failures = []
+        self._display = display
+        self._lenient = lenient
+        self.runtime, self.step, self.extend = display.runtime, display.step, display.extend
 
-    def measure(self, subjects: Sequence[Subject]) -> None:
-        """Measure them: on benches, or, what needs a fresh process each time, there."""
-        keep, display = self._keep, self._display
-        if self._protocol.name == "paper":
-            self.failures += paper_protocol.measure(subjects, self._setup, emit=keep, step=display.step)
-            return
-        queries = dict.fromkeys(s.scenario for s in subjects if s.scenario.name != "cold-start")
-        sessions = [
-            Session(
-                [subject for subject in subjects if subject.scenario == query],
-                self._protocol,
-                emit=keep,
-                step=display.step,
-                extend=display.extend,
-            )
-            for query in queries
-        ]
-        self._run(sessions)
-        gone = {subject.run.run for subject, _ in self.unavailable}
-        starts = [s for s in subjects if s.scenario.name == "cold-start" and s.run.run not in gone]
-        if starts:
-            self.failures += cold_start.measure(
-                starts, self._protocol, self._setup, emit=keep, step=display.step
-            )
+    def keep(self, subject: Subject, measurement: Measurement) -> None:
+        self.there[subject.key] = measurement
 
-    def _run(self, sessions: Sequence[Session]) -> None:
-        """Sessions on one bench; on another where a candidate takes it down, or the protocol asks for it."""
-        with ExitStack() as stack:
-            bench: Bench | None = None
-            for session in sessions:
-                while session.waiting:
-                    try:
-                        bench = bench or stack.enter_context(self._open_bench())
-                    except PtprofError as error:
-                        session.give_up(error)
-                        continue
-                    with suppress(WorkerDied):
-                        session.run(bench)
-                        if session.shares_benches:
-                            continue
-                    stack.close()
-                    bench = None
-                self.failures += session.failures
-                self.unavailable += session.unavailable
+    def failed(self, failures: Failures) -> None:
+        self.failures += failures
+
+    def unavailable(self, failures: Failures) -> None:
+        if self._lenient:
+            self._display.say(matrix.left_out(failures))
+        else:
+            self.failures += failures
 
 
 def _in_words(failures: Sequence[tuple[Subject, str]], of: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Self
 from ptprof.errors import MeasurementError, PtprofError
 from ptprof.profile.bench import Info, LocalBench, Prepared, Setup
 from ptprof.profile.child import PATIENCE_S, Child
+from ptprof.profile.parent import die_with_parent
 from ptprof.profile.protocol import MeasuringProtocol
 from ptprof.profile.scenarios import Scenario
 from ptprof.records import Idle, Model, Window
@@ -119,4 +120,5 @@ def _obey(bench: LocalBench, verb: str, arguments: tuple[Any, ...]) -> tuple[Any
 if __name__ == "__main__":
     # Nothing that a library writes may reach the connection.
     os.set_inheritable(int(sys.argv[1]), False)
+    die_with_parent()
     main(Connection(int(sys.argv[1])))

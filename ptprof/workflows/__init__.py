@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ptprof.workflows.measuring import profile as profile
     from ptprof.workflows.own import export_own as export_own
     from ptprof.workflows.own import write_repository as write_repository
+    from ptprof.workflows.planning import plan as plan
     from ptprof.workflows.reporting import report as report
     from ptprof.workflows.starting import quickstart as quickstart
     from ptprof.workflows.training import burgers_sweep as burgers_sweep
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_own",
+    "plan",
     "profile",
     "quickstart",
     "report",
@@ -48,6 +50,7 @@ _MODULES = {
     "evaluate": "training",
     "export": "exporting",
     "export_own": "own",
+    "plan": "planning",
     "profile": "measuring",
     "quickstart": "starting",
     "report": "reporting",

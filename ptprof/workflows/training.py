@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ptprof import choices
-from ptprof import train as training
 from ptprof.amortise import costs
 from ptprof.errors import UsageError
 from ptprof.plots import check_type
@@ -24,7 +23,10 @@ from ptprof.train import estimate as estimating
 from ptprof.train.data.loader import AUTO, Reading
 from ptprof.train.evaluation import Evaluation
 from ptprof.train.recipe import DEPLOYABLE, PINNS, load_recipe
+from ptprof.workflows.clusters import ExecutorName
+from ptprof.workflows.clusters import executor as on_executor
 from ptprof.workflows.power import watts
+from ptprof.workflows.trainings import Training
 
 
 def train(
@@ -40,40 +42,28 @@ def train(
     reading: Reading = AUTO,
     data: Path | None = None,
     force: bool = False,
+    executor: ExecutorName = "local",
+    address: str | None = None,
 ) -> list[RunRecord | PinnRecord]:
-    """Train the models one after the other; those that are trained already are left as they are."""
+    """Train the models, one after the other or on a cluster; those that are trained are left as they are."""
     names = choices.known(models, (*DEPLOYABLE, *PINNS))
     chosen = load_recipe(recipe)
-    device = resolve_device(device)
     if (execution, reading) != (PLAIN, AUTO) and (plain := [name for name in names if name in PINNS]):
         raise UsageError(f"{plain[0]} is trained in one way only: leave precision, batch and the like out")
-    return [
-        burgers.train(
-            study,
-            name,
-            chosen,
-            seed=seed,
-            device=device,
-            force=force,
-            progress=progress,
-            watts_per_core=watts(watts_per_core),
-        )
-        if name in PINNS
-        else training.train(
-            study,
-            name,
-            chosen,
-            seed=seed,
-            device=device,
-            execution=execution,
-            reading=reading,
-            data=data,
-            force=force,
-            progress=progress,
-            watts_per_core=watts(watts_per_core),
-        )
-        for name in names
-    ]
+    how = Training(
+        study=study.root.resolve(),
+        recipe=chosen,
+        seed=seed,
+        watts_per_core=watts(watts_per_core),
+        execution=execution,
+        reading=reading,
+        data=None if data is None else data.resolve(),
+        force=force,
+    )
+    with on_executor(executor, study, address=address, device=device) as cluster:
+        if cluster is None:
+            return how.several(names, resolve_device(device), progress)
+        return how.spread(names, cluster, progress)
 
 
 def estimate(

@@ -90,6 +90,16 @@ def test_packages_and_memory_are_summed_and_nothing_else_is(server):
     assert "dram" not in window.missing
 
 
+def test_sockets_that_others_use_are_nobodys_and_the_model_stands_in(server, monkeypatch):
+    monkeypatch.setenv("PTPROF_SHARED_HOST", "another job runs here")
+    with _meter(server) as meter:
+        assert not meter.sees_idle
+        with meter.window() as window:
+            sum(range(10_000))
+    assert window.cpu.source == "modelled"
+    assert window.missing["dram"] == "another job runs here"
+
+
 def test_each_socket_errs_on_its_own(server):
     with _meter(server) as meter, meter.window() as window:
         server.spend(1.0, intel_rapl_0=300.0, intel_rapl_1=400.0, intel_rapl_0_0=5.0, intel_rapl_1_0=5.0)
@@ -273,11 +283,12 @@ def test_files_of_root_alone_are_a_reason_with_a_remedy(server, tmp_path_factory
 
 def test_processes_of_one_training_share_their_socket(server):
     """What every process of a training reads of a socket is the same joules, and counts once."""
-    from ptprof.train.processes import together
+    from ptprof.train.processes import Share, together
 
     with _meter(server) as one, _meter(server) as other, one.window() as first, other.window() as second:
         server.spend(2.0, intel_rapl_0=100.0, intel_rapl_1=50.0, intel_rapl_0_0=1.0, intel_rapl_1_0=1.0)
-    both = together([first.breakdown(), second.breakdown()])
+    shares = [Share(host="", duration_s=2.0, energy=w.breakdown()) for w in (first, second)]
+    both = together(shares).energy
     assert both.cpu.joules == pytest.approx(300.0)
     assert total([first.breakdown(), first.breakdown()]).cpu.joules == pytest.approx(600.0)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: Table 2, measured on an A40: training, and one-step inference over 4,704 samples, three repetitions.
 TABLE2 = Path(__file__).with_name("table2.csv")
+#: Table 3 and what section 3 says of priors and learning rates.
+TABLE3 = Path(__file__).with_name("table3.csv")
 
 SOURCE = "arXiv:2509.24517v2, Table 2, one A40"
 
