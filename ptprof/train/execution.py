@@ -20,6 +20,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.records import PLAIN, Execution
+from ptprof.train.processes import nodes
 from ptprof.train.recipe import Recipe
 
 PATIENCE = timedelta(days=1)
@@ -58,25 +59,28 @@ def launch(device: str, execution: Execution = PLAIN) -> Fabric:
 
     Raises
     ------
-    UsageError : one GPU by its number for several processes
-    RuntimeUnavailable : fewer GPUs than processes
+    UsageError : one GPU by its number for several processes, or machines with different numbers of them
+    RuntimeUnavailable : fewer GPUs than processes on this machine
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     kind, count = torch.device(device), execution.processes
+    machines, here = nodes()
     devices: int | list[int] = 1 if kind.type == "cpu" else [kind.index or 0]
     strategy: str | DDPStrategy = "auto"
     if count > 1:
         if kind.index:
             raise UsageError(f"{count} processes take a GPU each: give --device cuda, not {device}")
-        if kind.type == "cuda" and torch.cuda.device_count() < count:
+        if kind.type == "cuda" and torch.cuda.device_count() < here:
             raise RuntimeUnavailable(
-                f"{count} processes need a GPU each, and torch sees {torch.cuda.device_count()}: start fewer"
+                f"{here} processes need a GPU each, and torch sees {torch.cuda.device_count()}: start fewer"
                 " with --nproc-per-node"
             )
-        devices = count
+        devices = here
         strategy = DDPStrategy(timeout=PATIENCE)
     plugins: Any = [Autocast("bf16-mixed", kind.type)] if execution.precision == "bf16" else []
-    fabric = Fabric(accelerator=kind.type, devices=devices, strategy=strategy, plugins=plugins)
+    fabric = Fabric(
+        accelerator=kind.type, devices=devices, num_nodes=machines, strategy=strategy, plugins=plugins
+    )
     fabric.launch()
     return fabric
 

@@ -19,27 +19,19 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import Dataset
 
 from ptprof.errors import TrainingError
-from ptprof.records import EnergyBreakdown, Epoch
+from ptprof.records import Epoch
 from ptprof.train.checkpoint import Settings, State, Weights, weights_of
 from ptprof.train.data import loader
 from ptprof.train.models.convolution import Convolutional
 from ptprof.train.objective import Objective
 from ptprof.train.optimizer import AdamW
-from ptprof.train.processes import gathered, together
+from ptprof.train.processes import Share, gathered, together
 from ptprof.train.recipe import Recipe
 from ptprof.train.schedule import best, learning_rate, stop_reason
 
 Windows = Dataset[tuple[Tensor, Tensor]]
 Observer = Callable[[int, int, float], None]
 """Told of every step: the epoch (from 1), the step within the training (from 1), the step's loss."""
-
-
-class MeteredWindow(Protocol):
-    """What a window over energy gives once it is closed."""
-
-    duration_s: float
-
-    def breakdown(self) -> EnergyBreakdown: ...
 
 
 class Meter(Protocol):
@@ -124,8 +116,13 @@ class Loop:
         meter: Meter,
         save: Callable[[State], None],
         watch: Watch = lambda epoch, window: nullcontext(),
+        host: str = "",
     ) -> str:
         """Train until a rule stops it, saving the state after every epoch; returns the rule's reason.
+
+        Parameters
+        ----------
+        host : the machine of this process, whose counters count once for all its processes
 
         Raises
         ------
@@ -136,7 +133,8 @@ class Loop:
             with meter.window() as window, watch(epoch, window):
                 train_loss, rate = self._train(epoch)
                 valid_loss = self.validate(epoch)
-            self._close(epoch, train_loss, valid_loss, rate, window)
+            spent = Share(host=host, duration_s=window.duration_s, energy=window.breakdown())
+            self._close(epoch, train_loss, valid_loss, rate, spent)
             save(self.state())
         return reason
 
@@ -261,19 +259,17 @@ class Loop:
                 f" of recipe {self.settings.recipe!r}, or look for extreme values in the data"
             )
 
-    def _close(
-        self, epoch: int, train_loss: float, valid_loss: float, rate: float, window: MeteredWindow
-    ) -> None:
-        """Record the epoch, the same on every process: the time of the slowest, the energy of all."""
-        spent = gathered((window.duration_s, window.breakdown()))
+    def _close(self, epoch: int, train_loss: float, valid_loss: float, rate: float, spent: Share) -> None:
+        """Record the epoch, the same on every process: what all of them ``spent``."""
+        by_all = together(gathered(spent))
         record = Epoch(
             epoch=epoch,
             steps=self.steps_per_epoch,
             train_loss=train_loss,
             valid_loss=valid_loss,
             learning_rate=rate,
-            duration_s=max(duration_s for duration_s, _ in spent),
-            energy=together([breakdown for _, breakdown in spent]),
+            duration_s=by_all.duration_s,
+            energy=by_all.energy,
         )
         self.epochs = (*self.epochs, record)
         if best(self.epochs) is record:

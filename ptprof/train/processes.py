@@ -1,35 +1,48 @@
-"""One training on several processes of one machine, as torchrun starts them."""
+"""One training on several processes, of one machine or of several, as torchrun starts them."""
 
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
 
 from ptprof.energy import total
 from ptprof.errors import UsageError
-from ptprof.records import COMPONENTS, EnergyBreakdown
+from ptprof.records import COMPONENTS, EnergyBreakdown, Value
 
 T = TypeVar("T")
 
-ANSWER_S = 5.0
-"""How long to wait for torchrun's store (s), which is on this machine."""
+
+class Share(Value):
+    """What one process spent over a stretch of time, and on which machine."""
+
+    host: str = ""
+    duration_s: float
+    energy: EnergyBreakdown
 
 
 def processes() -> int:
-    """How many processes train together; 1 unless torchrun says otherwise.
+    """How many processes train together; 1 unless torchrun says otherwise."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def nodes() -> tuple[int, int]:
+    """How many torchruns train together, and the processes of each.
 
     Raises
     ------
-    UsageError : they are spread over several machines
+    UsageError : they do not all have as many
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return 1
-    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    if here != everywhere:
+        return 1, 1
+    count, each = int(os.environ["GROUP_WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if count * each != processes():
         raise UsageError(
-            f"a training stays on one machine: {everywhere - here} of {everywhere} processes do not"
+            f"{processes()} processes on {count} machines, {each} of them here: give every torchrun the same"
+            " --nproc-per-node"
         )
-    return everywhere
+    return count, each
 
 
 def rank() -> int:
@@ -48,53 +61,69 @@ def gathered(value: T) -> list[T]:
         return [value]
     from torch import distributed
 
-    values: list[T | None] = [None] * processes()
+    values: list[T] = [value] * processes()
     distributed.all_gather_object(values, value)
-    return [v for v in values if v is not None]
+    return values
 
 
-def together(breakdowns: list[EnergyBreakdown]) -> EnergyBreakdown:
-    """The energy of processes side by side.
+def from_first(make: Callable[[], T]) -> T:
+    """What ``make`` gives in the process that leads, on every process; the others wait and do not call it.
 
-    What was measured by one counter (a board, a socket) is the same joules in each of them and counts once;
-    what was modelled is each process's own.
+    What the first process has found or written is told so: another machine may see its files late.
     """
-    seen: set[tuple[str, str]] = set()
-    parts: list[EnergyBreakdown] = []
-    for breakdown in breakdowns:
-        shared = {
-            component: (component, figure.gain_id)
-            for component, figure in breakdown.present.items()
+    if processes() == 1:
+        return make()
+    from torch import distributed
+
+    made: list[Any] = [make() if leads() else None]
+    distributed.broadcast_object_list(made, src=0)
+    value: T = made[0]
+    return value
+
+
+def together(shares: Iterable[Share]) -> Share:
+    """What processes spent side by side: the time of the slowest, the energy of all.
+
+    What was measured by one counter of a machine (a board, a socket) is the same joules in each of its
+    processes and counts once; what was modelled is each process's own. ``host`` is the first one's.
+    """
+    parts = list(shares)
+    seen: set[tuple[str, str, str]] = set()
+    counted: list[EnergyBreakdown] = []
+    for part in parts:
+        counters = {
+            component: (part.host, component, figure.gain_id)
+            for component, figure in part.energy.present.items()
             if figure.source == "measured"
         }
-        parts.append(breakdown.model_copy(update={c: None for c, key in shared.items() if key in seen}))
-        seen.update(shared.values())
-    summed = total(breakdowns)
+        twice: dict[str, None] = dict.fromkeys(c for c, counter in counters.items() if counter in seen)
+        counted.append(part.energy.model_copy(update=twice))
+        seen.update(counters.values())
+    summed = total(part.energy for part in parts)
     figures = {
-        component: total([part for part in parts if component in part.present]).present[component]
+        component: total(energy for energy in counted if component in energy.present).present[component]
         for component in COMPONENTS
         if component in summed.present
     }
-    return EnergyBreakdown(**figures, missing=summed.missing)
+    return Share(
+        host=parts[0].host,
+        duration_s=max(part.duration_s for part in parts),
+        energy=EnergyBreakdown(**figures, missing=summed.missing),
+    )
 
 
 def first_to_fail() -> bool:
-    """Whether no other process of this training has said yet that it fails, so that one line tells of it."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    """Whether no other process of this machine has said yet that it fails, so that one line tells of it.
+
+    torchrun keeps a folder for each start of its processes, and tells each of them a file in it.
+    """
+    told = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not told:
         return True
-    from datetime import timedelta
-
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
     try:
-        store = TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=ANSWER_S),
-            wait_for_workers=False,
-        )
-        return bool(store.add(f"ptprof/failed/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1)
-    except RuntimeError:
-        # The store has gone: whoever kept it has failed, and nobody may have said why.
-        return True
+        os.close(os.open(Path(told).parent.parent / "ptprof-failed", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    except OSError:
+        return True  # The folder has gone with torchrun, and nobody may have said why.
+    return True

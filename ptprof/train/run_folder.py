@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
-from ptprof.errors import StudyError
+from ptprof.errors import StudyError, UsageError
 from ptprof.records import RunRecord
 from ptprof.study import read_record
 from ptprof.train.checkpoint import Settings, load_weights
+from ptprof.train.processes import from_first, gathered, leads, processes
 
 CHECKPOINT, EPOCHS, RESUME, RUN = "checkpoint.pt", "epochs.jsonl", "resume.pt", "run.json"
 
@@ -34,6 +36,48 @@ def finished(folder: Path, settings: Settings) -> RunRecord:
         )
     load_weights(folder / CHECKPOINT, record.model, record.checkpoint_sha256)
     return record
+
+
+def everyone_sees(folder: Path) -> None:
+    """Wait for all processes, and check that what the first one writes here is there for each.
+
+    Raises
+    ------
+    StudyError : on another machine it is not
+    """
+    if processes() == 1:
+        return
+    # A name that no machine has looked for before, and may remember as missing.
+    mark = folder / from_first(lambda: f".{RUN}.{uuid4().hex}")
+    if leads():
+        mark.touch()
+    try:
+        gathered(None)
+        seen = gathered(mark.exists())
+    finally:
+        if leads():
+            mark.unlink()
+    if not all(seen):
+        raise StudyError(
+            f"process {seen.index(False)} does not see what the first one writes in {folder}: put the study"
+            " on a file system that all machines share"
+        )
+
+
+def everyone_trains(settings: Settings) -> None:
+    """Wait for all processes, and check that all of them are to train the same on the same data.
+
+    Raises
+    ------
+    UsageError : one is not
+    """
+    first, *others = gathered(settings)
+    for number, other in enumerate(others, start=1):
+        if differences := first.differences(other):
+            raise UsageError(
+                f"process {number} differs from the first in {' and '.join(differences)}: give the same"
+                " command and the same data on every machine"
+            )
 
 
 @contextmanager

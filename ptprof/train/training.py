@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from lightning_fabric import Fabric
 from rich.progress import Progress
 from torch import nn
 
-from ptprof.energy import CPU_WATTS_PER_CORE, EnergyMeter, total
+from ptprof.energy import CPU_WATTS_PER_CORE, total
 from ptprof.environment import cores, environment
-from ptprof.errors import DataError, StudyError, UsageError, unknown
-from ptprof.records import PLAIN, Execution, ModelRecord, RunRecord
+from ptprof.errors import DataError, StudyError, UsageError
+from ptprof.records import PLAIN, Execution, ModelRecord, RunRecord, TrainingHost
 from ptprof.runtimes.allocator import keep_memory
 from ptprof.runtimes.device import resolve_device
-from ptprof.study import Study, now, read_record, write_record, write_text
+from ptprof.study import Study, now, write_record, write_text
 from ptprof.train import models
 from ptprof.train.checkpoint import Settings, State, load_state, load_weights, save_state, save_weights
 from ptprof.train.data import Windows, data_sha256, generate
@@ -30,10 +31,12 @@ from ptprof.train.evaluate import accuracy, persistence
 from ptprof.train.execution import check, launch, numerics, quiet
 from ptprof.train.failures import explained
 from ptprof.train.forecaster import forecaster
-from ptprof.train.journal import Journal
+from ptprof.train.journal import Journal, wasted
 from ptprof.train.loop import Loop, Observer, seed_everything
 from ptprof.train.models.increment import calibrate
-from ptprof.train.processes import gathered, leads, processes, rank, together
+from ptprof.train.models.own import check_source
+from ptprof.train.place import HERE, Place, Present, gpu_name, hosts_of
+from ptprof.train.processes import from_first, gathered, leads, processes, rank
 from ptprof.train.recipe import Recipe
 from ptprof.train.run_folder import (
     CHECKPOINT,
@@ -42,6 +45,8 @@ from ptprof.train.run_folder import (
     RESUME,
     RUN,
     alone,
+    everyone_sees,
+    everyone_trains,
     finished,
     forget,
     run_name,
@@ -62,6 +67,7 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     watts_per_core: float = CPU_WATTS_PER_CORE,
+    place: Place = HERE,
 ) -> RunRecord:
     """Train ``model`` by ``recipe`` and keep the weights with the lowest validation loss.
 
@@ -78,17 +84,18 @@ def train(
         where it is missing
     force : train again what is finished, begin again what was stopped
     watts_per_core : for the model of the CPU's power, where it cannot be measured
+    place : the machine of this process
 
     Raises
     ------
-    UsageError : an unknown model or device, a negative seed, a way to compute that cannot be
+    UsageError : an unknown model or device, a negative seed, a way to compute that cannot be, processes that
+        were not all told the same
     DataError : data that is missing, or that does not suit the recipe
     StudyError : a run or an unfinished training under this name with other settings or other data, or one
-        that another process trains now
+        that another process trains now; a study that not all machines see
     TrainingError : a loss that is no longer finite, or too little memory
     """
-    if model not in recipe.models:
-        raise unknown("model", model, recipe.models)
+    recipe = recipe.with_model(model)
     if seed < 0:
         raise UsageError(f"seed must not be negative, and is {seed}")
     device = resolve_device(device)
@@ -109,6 +116,7 @@ def train(
             data_sha256=data_sha256(source, recipe.selection),
             device=fabric.device.type,
             execution=execution,
+            plugin_sha256=(code := models.source(model)) and code.sha256,
         )
         folder = study.run_folder(run_name(model, recipe.name, seed))
         with ExitStack() as stack:
@@ -116,11 +124,12 @@ def train(
                 stack.enter_context(alone(folder))
                 if force:
                     forget(folder)
-            gathered(None)
-            if not force and (folder / RUN).exists() and not (folder / RESUME).exists():
-                return finished(folder, settings)
+            everyone_sees(folder)
+            everyone_trains(settings)
+            if not force and from_first(lambda: (folder / RUN).exists() and not (folder / RESUME).exists()):
+                return from_first(lambda: finished(folder, settings))
             stack.enter_context(all_cores())
-            return _train(folder, source, trained, settings, fabric, reading, progress, watts_per_core)
+            return _train(folder, source, trained, settings, fabric, reading, progress, watts_per_core, place)
 
 
 def prepare(
@@ -162,7 +171,8 @@ def assemble(
 ) -> Loop:
     """A training of ``settings`` on windows that are there, before its first epoch."""
     seed_everything(settings.seed, epoch=0)
-    module = models.build(settings.model, recipe)
+    module = models.build(settings.model, recipe, grid=train.grid)
+    models.check(settings.model, module, recipe, train.grid)
     calibrate(module, train.statistics)
     return Loop(
         module,
@@ -186,10 +196,12 @@ def load(study: Study, run: ModelRecord, spectral: str = "gemm") -> nn.Module:
 
     Raises
     ------
-    StudyError : the checkpoint is missing, is not the one that ``run`` describes, or is of another model
+    StudyError : the checkpoint is missing, is not the one that ``run`` describes, or is of another model; the
+        plugin that made ``run`` is not here, or has changed
     """
+    check_source(run)
     weights = load_weights(study.run_folder(run.run) / CHECKPOINT, run.model, run.checkpoint_sha256)
-    module = models.build(run.model, run.recipe, spectral)
+    module = models.build(run.model, run.recipe, spectral, run.grid)
     try:
         module.load_state_dict(weights)
     except RuntimeError:
@@ -215,13 +227,21 @@ def _train(
     reading: Reading,
     progress: Progress | None,
     watts_per_core: float,
+    place: Place,
 ) -> RunRecord:
     """Train, go on, or only finish what was trained to the end; leaves a finished run in ``folder``."""
     display = Display(progress, settings.model)
     loop = prepare(source, recipe, settings, fabric, reading, display.step)
-    if (folder / RESUME).exists():
-        loop.restore(load_state(folder / RESUME, settings))
-    journal = Journal(folder / JOURNALS.replace("*", str(rank())), settings, len(loop.epochs))
+    state = from_first(lambda: load_state(folder / RESUME, settings) if (folder / RESUME).exists() else None)
+    if state is not None:
+        loop.restore(state)
+    journal = Journal(
+        folder / JOURNALS.replace("*", str(rank())),
+        settings,
+        len(loop.epochs),
+        sitting=from_first(lambda: uuid4().hex[:8]),
+        host=place.host,
+    )
     display.begin(loop.steps_done, recipe.max_epochs * loop.steps_per_epoch)
 
     def save(state: State) -> None:
@@ -233,35 +253,38 @@ def _train(
         journal.complete()
         display.epoch(state.epochs[-1])
 
-    gpus = [] if fabric.device.type == "cpu" else [fabric.device.index]
     with (
-        EnergyMeter(gpus=gpus, watts_per_core=watts_per_core) as meter,
+        place.meter(fabric.device, watts_per_core) as meter,
         numerics(settings.execution.precision),
         quiet(),
     ):
-        loop.fit(meter, save, journal.watch)
+        boards = meter.boards
+        loop.fit(meter, save, journal.watch, place.host)
     display.end()
-    lost = [entry for entry in gathered(journal.lost) if entry is not None]
-    if leads():
+    lost = wasted(entry for entries in gathered(journal.lost) for entry in entries)
+    hosts = hosts_of(gathered(Present(place.host, boards, environment(gpus=gpu_name(fabric.device)))))
+
+    def finish() -> RunRecord:
         loop.module.load_state_dict(loop.best)
-        record = _record(folder, source, loop)
-        if lost:
-            wasted = together([entry.energy for entry in lost])
+        record = _record(folder, source, loop, hosts)
+        if lost is not None:
+            lost_s, lost_energy = lost
             record = record.model_copy(
                 update={
-                    "lost_s": (lost_s := max(entry.duration_s for entry in lost)),
-                    "lost_energy": wasted,
+                    "lost_s": lost_s,
+                    "lost_energy": lost_energy,
                     "duration_s": record.duration_s + lost_s,
-                    "energy": total([record.energy, wasted]),
+                    "energy": total([record.energy, lost_energy]),
                 }
             )
         write_record(folder / RUN, record)
         forget(folder)
-    gathered(None)
-    return read_record(folder / RUN, RunRecord)
+        return record
+
+    return from_first(finish)
 
 
-def _record(folder: Path, source: Path, loop: Loop) -> RunRecord:
+def _record(folder: Path, source: Path, loop: Loop, hosts: Sequence[TrainingHost]) -> RunRecord:
     """The run that ``loop`` has trained, scored on the test split in full precision; saves its weights."""
     settings, recipe, device = loop.settings, loop.recipe, str(loop.fabric.device)
     windows = Windows(source, "test", recipe.history, settings=recipe.selection)
@@ -289,10 +312,12 @@ def _record(folder: Path, source: Path, loop: Loop) -> RunRecord:
             best_valid_loss=chosen.valid_loss,
             energy=total(e.energy for e in loop.epochs),
             execution=settings.execution,
+            plugin=models.source(settings.model),
             accuracy=score(forecaster(loop.module.eval())),
             persistence=score(persistence(len(windows.fields))),
             device=device,
-            environment=environment(gpus=_gpu_names(loop.fabric)),
+            environment=hosts[0].environment,
+            hosts=tuple(hosts) if loop.fabric.world_size > 1 else (),
             created=now(),
         )
 
@@ -303,8 +328,8 @@ def _data_folder(
     """Where the data is; generated first where it is the study's own, missing, and for recipe ``quick``."""
     if data is not None:
         return data
-    # Asked before any of them can generate it, so that all find the same.
-    if all(gathered(study.data.is_dir() and any(study.data.iterdir()))):
+    # Only the first looks: others, on another machine, might remember for a while that there was nothing.
+    if from_first(lambda: study.data.is_dir() and any(study.data.iterdir())):
         return study.data
     if recipe.name != "quick":
         raise DataError(
@@ -315,13 +340,6 @@ def _data_folder(
         generate(study.data, recipe, device=device, progress=progress)
     gathered(None)
     return study.data
-
-
-def _gpu_names(fabric: Fabric) -> tuple[str, ...]:
-    if fabric.device.type == "cpu":
-        return ()
-    first = fabric.device.index
-    return tuple(torch.cuda.get_device_name(first + number) for number in range(fabric.world_size))
 
 
 @contextmanager

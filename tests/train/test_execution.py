@@ -11,6 +11,7 @@ import torch
 
 from ptprof.errors import RuntimeUnavailable, UsageError
 from ptprof.records import Execution
+from ptprof.train import execution
 from ptprof.train.execution import check, launch, numerics, quiet
 from ptprof.train.recipe import load_recipe
 
@@ -62,8 +63,9 @@ def test_bf16_leaves_inputs_as_they_are() -> None:
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(execution, "nodes", lambda: (3, 2))
     with pytest.raises(RuntimeUnavailable, match="2 processes need a GPU each, and torch sees 1"):
-        launch("cuda:0", Execution(processes=2))
+        launch("cuda:0", Execution(processes=6))
     with pytest.raises(UsageError, match="give --device cuda, not cuda:1"):
         launch("cuda:1", Execution(processes=2))
 

@@ -13,7 +13,7 @@ from ptprof.errors import StudyError
 from ptprof.records import Energy, EnergyBreakdown
 from ptprof.train import journal
 from ptprof.train.checkpoint import Settings
-from ptprof.train.journal import Journal
+from ptprof.train.journal import Entry, Journal, wasted
 
 SETTINGS = Settings(model="fno", recipe="quick", recipe_sha256="r", seed=3, data_sha256="d", device="cpu")
 
@@ -63,32 +63,31 @@ def test_entries_follow_each_other_and_the_last_one_ends_the_epoch(path: Path, w
 
 def test_the_last_entry_of_an_epoch_that_was_not_saved_is_lost(path: Path, window: Counting) -> None:
     begin(path, 3, window, completed=2)
-    lost = Journal(path, SETTINGS, 2).lost
-    assert lost is not None
+    (lost,) = Journal(path, SETTINGS, 2).lost
     assert (lost.duration_s, lost.energy.joules) == (window.looks, 10 * window.looks)
 
 
 def test_of_an_epoch_that_was_saved_nothing_is_lost(path: Path, window: Counting) -> None:
     begin(path, 3, window, completed=2)
-    assert Journal(path, SETTINGS, 3).lost is None
+    assert Journal(path, SETTINGS, 3).lost == ()
 
 
 def test_a_completed_epoch_is_forgotten(path: Path, window: Counting) -> None:
     begin(path, 3, window, completed=2).complete()
-    assert Journal(path, SETTINGS, 2).lost is None
+    assert Journal(path, SETTINGS, 2).lost == ()
 
 
 def test_losses_of_several_sittings_add_up(path: Path, window: Counting) -> None:
     begin(path, 1, window)
-    first = Journal(path, SETTINGS, 0)
-    assert first.lost is not None
-    again = Journal(path, SETTINGS, 0)
+    first = Journal(path, SETTINGS, 0, sitting="second")
+    assert len(first.lost) == 1
+    again = Journal(path, SETTINGS, 0, sitting="third")
     assert again.lost == first.lost, "reading it twice must not count it twice"
     with again.watch(1, window):
         pass
-    both = Journal(path, SETTINGS, 0).lost
+    both = wasted(Journal(path, SETTINGS, 0).lost)
     assert both is not None
-    assert both.energy.joules == pytest.approx((first.lost.energy.joules or 0) + 10 * window.looks)
+    assert both[1].joules == pytest.approx((first.lost[0].energy.joules or 0) + 10 * window.looks)
     again.complete()
     assert Journal(path, SETTINGS, 1).lost == first.lost, "what was lost before stays lost"
 
@@ -100,20 +99,19 @@ def test_a_line_that_was_cut_short_counts_as_not_written(path: Path, window: Cou
     lines = content.split(b"\n")
     last = len(lines[-2])
     path.write_bytes(content[: len(content) - 1 - round(last * (1 - kept)) - 1])
-    lost = Journal(path, SETTINGS, 0).lost
-    assert lost is not None
+    (lost,) = Journal(path, SETTINGS, 0).lost
     assert lost.duration_s == window.looks - 1
 
 
 def test_the_journal_of_another_training_is_nothing_to_go_on_from(path: Path, window: Counting) -> None:
     begin(path, 1, window)
-    assert Journal(path, SETTINGS.model_copy(update={"data_sha256": "e"}), 0).lost is None
+    assert Journal(path, SETTINGS.model_copy(update={"data_sha256": "e"}), 0).lost == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{}\n", b"[1, 2]\n{}"])
 def test_what_is_no_journal_is_begun_anew(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    assert Journal(path, SETTINGS, 0).lost is None
+    assert Journal(path, SETTINGS, 0).lost == ()
     assert json.loads(path.read_text()) == SETTINGS.model_dump()
 
 
@@ -132,4 +130,23 @@ def test_an_error_in_the_epoch_is_not_hidden(path: Path, window: Counting) -> No
     begun = Journal(path, SETTINGS, 0)
     with pytest.raises(ZeroDivisionError), begun.watch(2, window):
         _ = 1 / 0
-    assert Journal(path, SETTINGS, 1).lost is not None
+    assert Journal(path, SETTINGS, 1).lost != ()
+
+
+def test_what_processes_lost_side_by_side_on_machines_that_changed(
+    make_energy: Callable[..., Energy],
+) -> None:
+    """In the second sitting the processes were dealt to the machines the other way round."""
+
+    def entry(sitting: str, host: str, joules: float, seconds: float) -> Entry:
+        cpu = make_energy(joules, gain_id=f"socket of {host}")
+        return Entry(sitting=sitting, host=host, epoch=0, duration_s=seconds, energy=EnergyBreakdown(cpu=cpu))
+
+    first = [entry("1", "a", 10, 3), entry("2", "b", 200, 5)]
+    second = [entry("1", "b", 20, 4), entry("2", "a", 100, 6)]
+    beside_the_first = [entry("1", "a", 10, 3), entry("2", "b", 200, 5)]
+    lost = wasted([*first, *second, *beside_the_first])
+    assert lost is not None
+    assert lost[0] == 4 + 6
+    assert lost[1].joules == 10 + 20 + 100 + 200
+    assert wasted([]) is None

@@ -395,7 +395,9 @@ def test_a_step_is_compiled_in_one_graph(name: str, monkeypatch: pytest.MonkeyPa
 def test_an_epoch_has_the_energy_of_all_processes_and_the_time_of_the_slowest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop_module, "gathered", lambda own: [own, (3.5, own[1])])
+    monkeypatch.setattr(
+        loop_module, "gathered", lambda own: [own, own.model_copy(update={"duration_s": 3.5})]
+    )
     training = loop(convolution(), max_epochs=1)
     training.fit(Steady(), ignore)
     (epoch,) = training.epochs

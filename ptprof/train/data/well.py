@@ -70,8 +70,9 @@ class WellFile:
             (self._velocity,) = self._fields(1, ("velocity",), (*shape, 2))
             self._fields(2, (), shape)
             self._file.flush()
-            with path.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, self._file.id.get_filesize())
+            if hasattr(os, "posix_fallocate"):  # macOS has not
+                with path.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, self._file.id.get_filesize())
             stack.pop_all()
 
     def __enter__(self) -> Self:
