@@ -68,9 +68,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_of(record: Record) -> str:
+    """A record as the text of its file."""
+    return record.model_dump_json(indent=1) + "\n"
+
+
 def write_record(path: Path, record: Record) -> None:
     """Write a record as JSON to ``path``, whole or not at all."""
-    write_text(path, record.model_dump_json(indent=1) + "\n")
+    write_text(path, json_of(record))
+
+
+def measurement_name(measurement: Measurement) -> str:
+    """The name of a measurement's file: what was measured, and a hash of it all."""
+    digest = hashlib.sha256(measurement.model_dump_json().encode()).hexdigest()[:8]
+    m = measurement
+    return f"{m.run}-{m.runtime}-{m.device.replace(':', '')}-{m.scenario}-b{m.batch}-{digest}.json"
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -214,12 +226,8 @@ class Study:
         return sorted(filter(keep, records), key=lambda m: m.created)
 
     def add_measurement(self, measurement: Measurement) -> Path:
-        """Write a measurement as a file of its own, named by what was measured and a hash of it all."""
-        digest = hashlib.sha256(measurement.model_dump_json().encode()).hexdigest()[:8]
-        m = measurement
-        device = m.device.replace(":", "")
-        name = f"{m.run}-{m.runtime}-{device}-{m.scenario}-b{m.batch}-{digest}.json"
-        path = self.root / "measurements" / name
+        """Write a measurement as a file of its own, with `measurement_name`."""
+        path = self.root / "measurements" / measurement_name(measurement)
         write_record(path, measurement)
         return path
 
