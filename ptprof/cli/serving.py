@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ptprof.cli.options import (
+    Address,
     AsJson,
     Device,
     Intensity,
@@ -18,6 +19,7 @@ from ptprof.cli.options import (
     Watts,
 )
 from ptprof.cli.shared import show, study_of
+from ptprof.errors import UsageError
 
 
 def serve(
@@ -43,6 +45,20 @@ def serve(
     max_response: Annotated[
         float, typer.Option(min=0.001, help="Largest response that is not streamed, MiB.")
     ] = 256,
+    engine: Annotated[
+        Literal["uvicorn", "ray"], typer.Option(help="One process, or replicas by Ray Serve.")
+    ] = "uvicorn",
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="By Ray Serve: how many.", show_default=False)
+    ] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option(
+            help="By Ray Serve: YAML of its settings of a deployment, such as autoscaling_config.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Address = None,
     memory: Annotated[
         float | None,
         typer.Option(min=0.001, help="MiB of weights in memory at once; no limit.", show_default=False),
@@ -78,6 +94,13 @@ def serve(
         price=serving.Price(intensity, pue),
         watts_per_core=watts or CPU_WATTS_PER_CORE,
     )
+    if engine == "ray":
+        settings = serving.read_settings(deployment, replicas)
+        serving.serve_on_ray(service, settings, host=host, port=port, insecure=insecure, address=address)
+        return
+    for name, given in (("replicas", replicas), ("deployment", deployment), ("address", address)):
+        if given is not None:
+            raise UsageError(f"--{name} is of Ray Serve: give --engine ray as well")
     serving.serve_study(service, host=host, port=port, insecure=insecure)
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from ptprof.serve.app import create_app as create_app
     from ptprof.serve.batching import Batching as Batching
     from ptprof.serve.batching import batch_sizes as batch_sizes
+    from ptprof.serve.deploying import read_settings as read_settings
+    from ptprof.serve.deploying import serve_on_ray as serve_on_ray
     from ptprof.serve.ledger import open_ledger as open_ledger
     from ptprof.serve.limits import Limits as Limits
     from ptprof.serve.loading import find_models as find_models
@@ -28,7 +30,9 @@ _HOMES = {
     "create_app": "app",
     "find_models": "loading",
     "open_ledger": "ledger",
+    "read_settings": "deploying",
     "serve": "server",
+    "serve_on_ray": "deploying",
     "serve_study": "study",
 }
 __all__ = [
@@ -41,7 +45,9 @@ __all__ = [
     "create_app",
     "find_models",
     "open_ledger",
+    "read_settings",
     "serve",
+    "serve_on_ray",
     "serve_study",
 ]
 

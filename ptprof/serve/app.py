@@ -16,7 +16,7 @@ from starlette.responses import Response
 from ptprof.errors import ProtocolError
 from ptprof.serve.batching import Batching
 from ptprof.serve.drain import Drain
-from ptprof.serve.endpoints import Endpoints
+from ptprof.serve.endpoints import Endpoints, Everyone
 from ptprof.serve.guard import Guard
 from ptprof.serve.ledger import Ledger
 from ptprof.serve.limits import Limits
@@ -41,6 +41,7 @@ def create_app(
     price: Price | None = None,
     served: Served | None = None,
     page: Page | None = None,
+    everyone: Everyone | None = None,
 ) -> Starlette:
     """The app that serves ``models`` by their names; they are opened here, each once.
 
@@ -54,6 +55,8 @@ def create_app(
     ledger : what the machine's energy is read from; None: answers tell no energy
     served : the running total of the study; None: none is kept
     page : what the page at ``/`` shows beside the models; None: there is no page
+    everyone : asks all servers behind one address, this one too, for what each has counted:
+        ``app.state.telemetry.snapshot()``. None: this server is alone, and clients may load and unload models
 
     Raises
     ------
@@ -86,7 +89,7 @@ def create_app(
                 await keeping
             await asyncio.to_thread(served.write)
 
-    endpoints = Endpoints(repository, telemetry, limits, batching, page)
+    endpoints = Endpoints(repository, telemetry, limits, batching, page, everyone)
     app = Starlette(
         routes=endpoints.routes(),
         middleware=[
@@ -102,6 +105,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.telemetry = telemetry
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import defaultdict
@@ -23,6 +24,10 @@ class Tally:
         self.count += 1
         self.ns += ns
 
+    def merge(self, other: Tally) -> None:
+        self.count += other.count
+        self.ns += other.ns
+
     def document(self) -> dict[str, int]:
         return {"count": self.count, "ns": self.ns}
 
@@ -40,6 +45,11 @@ class Compute:
         self.infer.add(timing.infer)
         self.output.add(timing.output)
 
+    def merge(self, other: Compute) -> None:
+        self.input.merge(other.input)
+        self.infer.merge(other.infer)
+        self.output.merge(other.output)
+
     def document(self) -> dict[str, dict[str, int]]:
         return {
             "compute_input": self.input.document(),
@@ -49,8 +59,8 @@ class Compute:
 
 
 @dataclass
-class Counters:
-    """The inference requests of one model since the server began; used from several threads."""
+class Counts:
+    """What a model has done for whom, in numbers that add up."""
 
     states: int = 0
     executions: int = 0
@@ -60,48 +70,70 @@ class Counters:
     queue: Tally = field(default_factory=Tally)
     compute: Compute = field(default_factory=Compute)
     batches: defaultdict[int, Compute] = field(default_factory=lambda: defaultdict(Compute))
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def called(self, states: int, timing: Timing) -> None:
-        """Count a call of the model: a step of ``states`` states."""
-        with self._lock:
-            self.executions += 1
-            self.batches[states].add(timing)
-
-    def served(self, states: int, timing: Timing, total_ns: int) -> None:
-        """Count a request that was answered."""
-        with self._lock:
-            self.states += states
-            self.last_ms = time.time_ns() // 1_000_000
-            self.success.add(total_ns)
-            self.queue.add(timing.queue)
-            self.compute.add(timing)
-
-    def refused(self, total_ns: int) -> None:
-        """Count a request that was not answered with a forecast."""
-        with self._lock:
-            self.fail.add(total_ns)
+    def merge(self, other: Counts) -> None:
+        """Take in what another server has counted of the same model."""
+        self.states += other.states
+        self.executions += other.executions
+        self.last_ms = max(self.last_ms, other.last_ms)
+        self.success.merge(other.success)
+        self.fail.merge(other.fail)
+        self.queue.merge(other.queue)
+        self.compute.merge(other.compute)
+        for size, compute in other.batches.items():
+            self.batches[size].merge(compute)
 
     def document(self, name: str) -> dict[str, Any]:
         """One entry of ``model_stats``."""
         none = Tally().document()
+        return {
+            "name": name,
+            "version": VERSION,
+            "last_inference": self.last_ms,
+            "inference_count": self.states,
+            "execution_count": self.executions,
+            "inference_stats": {
+                "success": self.success.document(),
+                "fail": self.fail.document(),
+                "queue": self.queue.document(),
+                **self.compute.document(),
+                "cache_hit": none,
+                "cache_miss": none,
+            },
+            "batch_stats": [
+                {"batch_size": size, **compute.document()} for size, compute in sorted(self.batches.items())
+            ],
+        }
+
+
+class Counters:
+    """The inference requests of one model since the server began; used from several threads."""
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._lock = threading.Lock()
+
+    def called(self, states: int, timing: Timing) -> None:
+        """Count a call of the model: a step of ``states`` states."""
         with self._lock:
-            return {
-                "name": name,
-                "version": VERSION,
-                "last_inference": self.last_ms,
-                "inference_count": self.states,
-                "execution_count": self.executions,
-                "inference_stats": {
-                    "success": self.success.document(),
-                    "fail": self.fail.document(),
-                    "queue": self.queue.document(),
-                    **self.compute.document(),
-                    "cache_hit": none,
-                    "cache_miss": none,
-                },
-                "batch_stats": [
-                    {"batch_size": size, **compute.document()}
-                    for size, compute in sorted(self.batches.items())
-                ],
-            }
+            self._counts.executions += 1
+            self._counts.batches[states].add(timing)
+
+    def served(self, states: int, timing: Timing, total_ns: int) -> None:
+        """Count a request that was answered."""
+        with self._lock:
+            self._counts.states += states
+            self._counts.last_ms = time.time_ns() // 1_000_000
+            self._counts.success.add(total_ns)
+            self._counts.queue.add(timing.queue)
+            self._counts.compute.add(timing)
+
+    def refused(self, total_ns: int) -> None:
+        """Count a request that was not answered with a forecast."""
+        with self._lock:
+            self._counts.fail.add(total_ns)
+
+    def counts(self) -> Counts:
+        """What there is so far."""
+        with self._lock:
+            return copy.deepcopy(self._counts)

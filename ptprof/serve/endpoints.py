@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -20,15 +21,23 @@ from ptprof.serve.model import ServedModel, check_version, config, metadata
 from ptprof.serve.page import Page
 from ptprof.serve.repository import Repository
 from ptprof.serve.response import JSONResponse, refusal
-from ptprof.serve.telemetry import Telemetry
+from ptprof.serve.telemetry import Snapshot, Telemetry, metrics, statistics
 from ptprof.serve.tensors import Part, document, valid
 
 # What works, by the names of the protocol's extensions.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 
+#: Asks all servers behind one address what they have counted.
+Everyone = Callable[[], Awaitable[Sequence[Snapshot]]]
+
 
 class Endpoints:
-    """What every path answers."""
+    """What every path answers.
+
+    Parameters
+    ----------
+    everyone : where this server is one of several behind one address; None: it is alone
+    """
 
     def __init__(
         self,
@@ -37,12 +46,14 @@ class Endpoints:
         limits: Limits,
         batching: Batching,
         page: Page | None,
+        everyone: Everyone | None,
     ) -> None:
         self._repository = repository
         self._telemetry = telemetry
         self._limits = limits
         self._batching = batching
         self._page = page
+        self._everyone = everyone
 
     def routes(self) -> list[Route]:
         infer = Inference(self._repository, self._telemetry, self._limits)
@@ -76,7 +87,9 @@ class Endpoints:
         return Response()
 
     async def server_metadata(self, _: Request) -> Response:
-        return JSONResponse({"name": "ptprof", "version": __version__, "extensions": EXTENSIONS})
+        # The repository of one of several is only read.
+        works = [name for name in EXTENSIONS if self._everyone is None or name != "model_repository"]
+        return JSONResponse({"name": "ptprof", "version": __version__, "extensions": works})
 
     async def model_ready(self, request: Request) -> Response:
         self._model(request)
@@ -92,10 +105,10 @@ class Endpoints:
 
     async def statistics(self, request: Request) -> Response:
         names = [self._model(request)[0]] if "name" in request.path_params else list(self._repository)
-        return JSONResponse(self._telemetry.statistics(names))
+        return JSONResponse(statistics(await self._snapshots(), names))
 
     async def metrics(self, _: Request) -> Response:
-        return Response(self._telemetry.metrics(), media_type=MEDIA_TYPE)
+        return Response(metrics(await self._snapshots()), media_type=MEDIA_TYPE)
 
     async def repository_index(self, request: Request) -> Response:
         asked = valid(_Index, await self._json(request), "the request")
@@ -104,7 +117,7 @@ class Endpoints:
 
     async def load(self, request: Request) -> Response:
         """Open the newest run of a model; files that a client sends are refused: models are the study's."""
-        asked = valid(_Change, await self._json(request), "the request")
+        asked = await self._change(request)
         for name in asked.parameters:
             raise ProtocolError(f"parameter {name[:100]!r} is not taken: models come from the study alone")
         await self._repository.load(request.path_params["name"])
@@ -112,12 +125,24 @@ class Endpoints:
 
     async def unload(self, request: Request) -> Response:
         """Close a model, when what it does is done."""
-        asked = valid(_Change, await self._json(request), "the request")
+        asked = await self._change(request)
         for name in asked.parameters:
             if name != "unload_dependents":
                 raise ProtocolError(str(unknown("parameter", name[:100], ["unload_dependents"])))
         await self._repository.unload(request.path_params["name"])
         return JSONResponse({})
+
+    async def _change(self, request: Request) -> _Change:
+        """What is to change; ProtocolError where others that serve the same would not follow."""
+        if self._everyone is not None:
+            raise ProtocolError(
+                "several servers stand behind this address, and all serve the same models: "
+                "deploy them anew to change what they serve"
+            )
+        return valid(_Change, await self._json(request), "the request")
+
+    async def _snapshots(self) -> Sequence[Snapshot]:
+        return [self._telemetry.snapshot()] if self._everyone is None else await self._everyone()
 
     async def _json(self, request: Request) -> dict[str, Any]:
         """The JSON object in the body, which may be left out."""

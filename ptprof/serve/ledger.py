@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 
 from ptprof.energy import Sensor, add, combine
+from ptprof.energy.gpus import gpu_sensors
 from ptprof.energy.host import host_sensors
-from ptprof.energy.nvml import Nvml
-from ptprof.energy.visible import chosen
+from ptprof.energy.own import own_counters
 from ptprof.errors import EnergyError
 from ptprof.records import COMPONENTS, Component, Energy, EnergyBreakdown
 
@@ -166,20 +166,24 @@ class _Gauge:
 
 
 @contextmanager
-def open_ledger(device: str, watts_per_core: float) -> Iterator[Ledger]:
-    """A ledger of this machine for models on ``device``: RAPL or a model of the CPU, a GPU's counter."""
+def open_ledger(device: str, watts_per_core: float, shared: str | None = None) -> Iterator[Ledger]:
+    """A ledger of this machine for models on ``device``: RAPL or a model of the CPU, a GPU's counter.
+
+    ``shared`` says whose the GPU is besides, which makes its count nobody's; None: this server's alone.
+    """
     with ExitStack() as stack:
-        sensors, lacking = host_sensors(stack, watts_per_core=watts_per_core)
+        own = own_counters()
+        sensors, lacking = host_sensors(stack, watts_per_core=watts_per_core, own=own)
         missing: dict[str, str] = {c: why for c, why in lacking.items() if c == "dram"}
         if device == "cpu":
             missing["gpu"] = "no GPU computes"
+        elif shared is not None:
+            missing["gpu"] = shared
         else:
             try:
-                nvml = stack.enter_context(Nvml())
-                (board,) = chosen(nvml.boards(), [torch.device(device).index or 0])
-                if board.unusable is not None:
-                    raise EnergyError(board.unusable)
-                sensors.append(nvml.counter(board))
+                gpus = gpu_sensors(stack, [torch.device(device).index or 0], own)
+                sensors += gpus.sensors
+                missing |= {} if gpus.missing is None else {"gpu": gpus.missing}
             except EnergyError as error:
                 missing["gpu"] = str(error)
         yield Ledger(sensors, missing)

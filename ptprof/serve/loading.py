@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ptprof.errors import RuntimeUnavailable, StudyError, UsageError, unknown
+from ptprof.errors import RuntimeUnavailable, StudyError, UsageError
 from ptprof.export import open_model
 from ptprof.records import RunRecord
-from ptprof.runtimes import FORMAT_OF, RUNTIMES, Runner
+from ptprof.runtimes import Runner, format_of, runtimes
 from ptprof.serve.model import VALUE_BYTES, ServedModel
 from ptprof.study import Study
-from ptprof.train.recipe import DEPLOYABLE
+from ptprof.train.recipe import DEPLOYABLE, in_order, unknown_model
+
+NOT_SERVED = ("compile",)
+"""It compiles for each size of a batch when that is first asked for."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,18 @@ class StudyModel:
     model: str
     runtime: str = "onnxruntime"
     device: str = "cpu"
+    threads: int | None = None
 
     @property
     def size_bytes(self) -> int:
         """Of the exported file; of the weights in fp32 where there is none."""
         run = self.study.run(self.model)
-        if self.runtime == "eager":
+        format = format_of(self.runtime)
+        if format is None:
             return VALUE_BYTES * run.parameters
         record = self.study.artifact(run.run)
         files = record.files if record is not None else ()
-        return max((f.size_bytes for f in files if f.format == FORMAT_OF[self.runtime]), default=0)
+        return max((f.size_bytes for f in files if f.format == format), default=0)
 
     def open(self) -> ServedModel:
         """Open it.
@@ -60,29 +65,40 @@ class StudyModel:
         model.runner.close()
 
     def _runner(self, run: RunRecord) -> Runner:
-        return open_model(self.study, run, self.runtime, device=self.device)
+        return open_model(self.study, run, self.runtime, device=self.device, threads=self.threads)
 
 
 def find_models(
-    study: Study, names: Sequence[str] | None = None, *, runtime: str = "onnxruntime", device: str = "cpu"
+    study: Study,
+    names: Sequence[str] | None = None,
+    *,
+    runtime: str = "onnxruntime",
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> dict[str, StudyModel]:
     """The newest run of each model, by the model's name; no names: every model that can be served.
+
+    Parameters
+    ----------
+    threads : on the CPU, for each model; None: as many as the runtime takes
 
     Raises
     ------
     UsageError : a runtime or a model that is not known, or a model named twice
     StudyError : nothing to serve
     """
-    if runtime not in RUNTIMES:
-        raise unknown("runtime", runtime, RUNTIMES)
-    if runtime != "eager" and runtime not in FORMAT_OF:
-        raise RuntimeUnavailable(f"{runtime} cannot be served: take one of eager, {', '.join(FORMAT_OF)}")
-    return {name: StudyModel(study, name, runtime, device) for name in _choose(study, names, runtime)}
+    format_of(runtime)  # raises: not known
+    if runtime in NOT_SERVED:
+        served = [name for name in runtimes() if name not in NOT_SERVED]
+        raise RuntimeUnavailable(f"{runtime} cannot be served: take one of {', '.join(served)}")
+    return {
+        name: StudyModel(study, name, runtime, device, threads) for name in _choose(study, names, runtime)
+    }
 
 
 def _choose(study: Study, names: Sequence[str] | None, runtime: str) -> list[str]:
     newest = {run.model: run for run in study.runs()}
-    if runtime == "eager":
+    if format_of(runtime) is None:
         ready, need = set(newest), "trained models: train them with `ptprof train`"
     else:
         ready = {artifact.model for artifact in study.artifacts()} & set(newest)
@@ -91,11 +107,11 @@ def _choose(study: Study, names: Sequence[str] | None, runtime: str) -> list[str
         raise StudyError(f"{study.root} holds no {need}, or make everything with `ptprof quickstart`")
     if not names:
         # A model whose newest run was not exported is among them: an older one is not served in its place.
-        return [name for name in newest if name in ready]
+        return [name for name in in_order(newest) if name in ready]
     if len(set(names)) < len(names):
         raise UsageError(f"a model is named twice: {', '.join(names)}")
     for name in names:
         if name not in {*newest, *DEPLOYABLE}:
-            raise unknown("model", name, sorted(newest))
+            raise unknown_model(name, in_order(newest))
         study.run(name)  # raises: not trained
     return list(names)

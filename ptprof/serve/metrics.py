@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -87,9 +87,33 @@ class Metrics:
         """Count a request that was not."""
         self._requests.labels(name, status).inc()
 
-    def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
-        return generate_latest(self._registry)
+    def families(self, labels: Mapping[str, str]) -> tuple[Metric, ...]:
+        """What there is so far, with ``labels`` besides."""
+        found = tuple(self._registry.collect())
+        for family in found:
+            family.samples = [s._replace(labels={**s.labels, **labels}) for s in family.samples]
+        return found
+
+
+def text(families: Iterable[Metric]) -> bytes:
+    """Families as Prometheus reads them; those of one name, of several servers, become one."""
+    merged: dict[str, Metric] = {}
+    for family in families:
+        one = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+        one.samples.extend(family.samples)
+    registry = CollectorRegistry()
+    registry.register(_Collected(list(merged.values())))
+    return generate_latest(registry)
+
+
+class _Collected(Collector):
+    """What was collected already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 class _Now(Collector):

@@ -12,29 +12,10 @@ from ptprof.serve.supervisor import supervised
 
 def run(service: Service, listener: socket.socket) -> None:
     """Open the models of ``service`` and serve them on ``listener`` until this process is told to stop."""
-    from ptprof.runtimes.device import resolve_device
     from ptprof.serve import server
-    from ptprof.serve.app import create_app
-    from ptprof.serve.ledger import open_ledger
-    from ptprof.serve.loading import find_models
-    from ptprof.serve.page import Page
-    from ptprof.serve.served import Served
+    from ptprof.serve.study_app import study_app
 
-    device = resolve_device(service.device)
-    models = find_models(service.study, service.names, runtime=service.runtime, device=device)
-    served = Served(service.study)
-    with open_ledger(device, service.watts_per_core) as ledger:
-        app = create_app(
-            models,
-            limits=service.limits,
-            batching=service.batching,
-            memory_bytes=service.memory_bytes,
-            token=service.token,
-            ledger=ledger,
-            price=service.price,
-            served=served,
-            page=Page(service.study, served, service.price),
-        )
+    with study_app(service) as app:
         server.run(app, listener)
 
 

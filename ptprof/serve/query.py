@@ -113,9 +113,8 @@ def parse(
     keep_every = _keep_every(parameters, limits)
     batch = _check_inputs(request.inputs, parameters, model, max_batch)
     outputs = _outputs(request.outputs, parameters, model)
-    if not parameters.stream:
-        kept = (parameters.rollout_steps or 0) // keep_every
-        _check_response(outputs, batch, kept, model, limits)
+    kept = (parameters.rollout_steps or 0) // keep_every
+    _check_response(outputs, batch, kept, model, limits, parameters.stream)
     rest = body[len(body) if header_length is None else header_length :]
     values = read(request.inputs, rest, allow_nonfinite=limits.allow_nonfinite)
     return Query(
@@ -217,21 +216,24 @@ def _outputs(asked: list[_Output], parameters: _Parameters, model: ServedModel) 
 
 
 def _check_response(
-    outputs: tuple[Output, ...], batch: int, kept: int, model: ServedModel, limits: Limits
+    outputs: tuple[Output, ...], batch: int, kept: int, model: ServedModel, limits: Limits, stream: bool
 ) -> None:
     """Refuse what would be too much to answer, before any work."""
+    most = limits.max_stream_bytes if stream else limits.max_response_bytes
+    if most is None:
+        return
     size = sum(
         (VALUE_BYTES if output.binary else JSON_VALUE_BYTES)
         * math.prod(model.output_shape(output.name, batch, kept))
         for output in outputs
     )
-    if size > limits.max_response_bytes:
-        less = (
-            "stream it, or keep every k-th state with rollout_states"
-            if kept
-            else "ask for a smaller batch, or for binary outputs"
-        )
+    if size > most:
+        less = "ask for a smaller batch, or for binary outputs"
+        if kept:
+            less = "keep every k-th state with rollout_states, or go on from state_out"
+        if kept and limits.max_stream_bytes is None:
+            less = "stream it, or keep every k-th state with rollout_states"
         raise ProtocolError(
             f"the forecast would take {size / MIB:,.1f} MiB, and this server sends at most "
-            f"{limits.max_response_bytes / MIB:g} in one piece: {less}"
+            f"{most / MIB:g} in one {'stream' if stream else 'piece'}: {less}"
         )

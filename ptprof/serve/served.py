@@ -78,18 +78,19 @@ class Served:
             )
 
     def write(self) -> None:
-        """Write what there is, if that is news."""
+        """Write what there is, if that is news; a full disk does not stop the service."""
         with self._lock:
             news, self._dirty = self._dirty, False
-        if news:
+        if not news:
+            return
+        try:
             write_record(self.path, self.record())
+        except OSError as error:
+            self._dirty = True
+            logger.error("the running total could not be written to %s: %s", self.path, error.strerror)
 
     async def keep(self) -> None:
-        """Write again and again, until cancelled; a full disk does not stop the service."""
+        """Write again and again, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            try:
-                await asyncio.to_thread(self.write)
-            except OSError as error:
-                self._dirty = True
-                logger.error("the running total could not be written to %s: %s", self.path, error.strerror)
+            await asyncio.to_thread(self.write)

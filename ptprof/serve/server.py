@@ -25,6 +25,7 @@ logger = logging.getLogger("ptprof.serve")
 KEEP_ALIVE_S = 75
 MAX_HEADERS_BYTES = 64 * 1024
 SHUTDOWN_S = 60
+BACKLOG = 2048
 
 
 def serve(
@@ -54,16 +55,20 @@ def serve(
 def run(app: ASGIApp, listener: socket.socket) -> None:
     """Serve ``app`` on a socket that listens; see `serve`."""
     server = http_server(app)
-    address, bound = listener.getsockname()[:2]
-    url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
-    logger.info("serving on %s (Ctrl-C stops)", url)
-    with _stopped_by_signals():
+    logger.info("serving on %s (Ctrl-C stops)", url(*listener.getsockname()[:2]))
+    with stopped_by_signals():
+        # It repeats the signal once all is finished.
         server.run(sockets=[listener])
 
 
+def url(host: str, port: int) -> str:
+    """The address as a client takes it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """End the block well where SIGINT or SIGTERM ends it: uvicorn repeats the signal once all is finished."""
+def stopped_by_signals() -> Iterator[None]:
+    """End the block well where SIGINT or SIGTERM ends it."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:
@@ -76,41 +81,61 @@ def _stopped_by_signals() -> Iterator[None]:
 
 def listen(host: str, port: int, *, insecure: bool = False) -> socket.socket:
     """A socket that listens on ``host``; see `serve`."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError):
-        raise UsageError(f"{host!r} is not an address of this machine") from None
-    if not insecure and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        raise UsageError(
-            f"{host} can be reached from elsewhere, and the server asks nobody who they are: use 127.0.0.1, "
-            "give it a token (PTPROF_TOKEN), or --insecure if everyone who reaches it may use it"
-        )
-    try:
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}; "
-            "choose another with --host or --port"
-        ) from None
+    listener = reserve(host, port, insecure=insecure)
+    listener.listen(BACKLOG)
     # Connections inherit it. Without it the end of an answer waits for the delayed acknowledgement of
     # its beginning, 40 ms; asyncio sets it only on sockets that name their protocol, which these do not.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
+def reserve(host: str, port: int, *, insecure: bool = False) -> socket.socket:
+    """A socket that has the port, and does not listen; see `serve`."""
+    family, address = _resolved(host, port)
+    if not insecure:
+        check_private(host)
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections are still being closed is free.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind(address)
+    except OSError as error:
+        holder.close()
+        raise UsageError(
+            f"cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}; "
+            "choose another with --host or --port"
+        ) from None
+    return holder
+
+
+def check_private(host: str) -> None:
+    """Raise UsageError for an address that other machines reach."""
+    _, (address, _) = _resolved(host, 0)
+    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        raise UsageError(
+            f"{host} can be reached from elsewhere, and the server asks nobody who they are: use 127.0.0.1, "
+            "give it a token (PTPROF_TOKEN), or --insecure if everyone who reaches it may use it"
+        )
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError):
+        raise UsageError(f"{host!r} is not an address of this machine") from None
+    return family, (str(address[0]), int(address[1]))
+
+
 def http_server(app: ASGIApp) -> uvicorn.Server:
-    """uvicorn, set up for ``app``; it logs to stderr what goes wrong, and the server's own lines."""
-    log: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
-    log["loggers"] = {
-        "uvicorn": {"handlers": ["default"], "level": "WARNING", "propagate": False},
-        "ptprof.serve": {"handlers": ["default"], "level": "INFO", "propagate": False},
-    }
+    """uvicorn, set up for ``app``."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            log_config=log,
+            log_config=log_config(),
             access_log=False,
             # The other one takes headers of any size, and would be chosen where it happens to be installed.
             http="h11",
@@ -122,3 +147,13 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
             server_header=False,
         )
     )
+
+
+def log_config() -> dict[str, Any]:
+    """For `logging.config.dictConfig`: to stderr goes what is wrong, and the server's own lines."""
+    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    config["loggers"] = {
+        "uvicorn": {"handlers": ["default"], "level": "WARNING", "propagate": False},
+        "ptprof.serve": {"handlers": ["default"], "level": "INFO", "propagate": False},
+    }
+    return config

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ptprof.serve.counters import Counters
+from prometheus_client.core import Metric
+
+from ptprof.serve.counters import Counters, Counts
 from ptprof.serve.forecast import Task
 from ptprof.serve.ledger import Ledger
-from ptprof.serve.metrics import Metrics
+from ptprof.serve.metrics import Metrics, text
 from ptprof.serve.model import ServedModel
 from ptprof.serve.price import Cost, Price
 from ptprof.serve.served import Served
 from ptprof.serve.worker import Call, Worker
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one server has counted so far: by model, and for Prometheus."""
+
+    counts: dict[str, Counts]
+    families: tuple[Metric, ...]
 
 
 class Telemetry:
@@ -66,14 +77,28 @@ class Telemetry:
         """A client left a stream: what it was sent was served all the same."""
         self._keep(name, model, task, self.cost(model, task))
 
-    def statistics(self, names: Iterable[str]) -> dict[str, Any]:
-        """What ``GET …/stats`` answers."""
-        return {"model_stats": [self._counters[name].document(name) for name in names]}
-
-    def metrics(self) -> bytes:
-        """What ``GET /metrics`` answers."""
-        return self._metrics.text()
+    def snapshot(self, **labels: str) -> Snapshot:
+        """What there is so far; ``labels`` tell this server's metrics from those of others."""
+        counts = {name: counters.counts() for name, counters in self._counters.items()}
+        return Snapshot(counts, self._metrics.families(labels))
 
     def _keep(self, name: str, model: ServedModel, task: Task, cost: Cost) -> None:
         if self._served is not None:
             self._served.answered(name, model.details.get("run", ""), task, cost)
+
+
+def statistics(snapshots: Sequence[Snapshot], names: Iterable[str]) -> dict[str, Any]:
+    """What ``GET …/stats`` answers, of all servers together."""
+    stats: list[dict[str, Any]] = []
+    for name in names:
+        total = Counts()
+        for snapshot in snapshots:
+            # While an app is replaced, some serve models that others do not.
+            total.merge(snapshot.counts.get(name, Counts()))
+        stats.append(total.document(name))
+    return {"model_stats": stats}
+
+
+def metrics(snapshots: Sequence[Snapshot]) -> bytes:
+    """What ``GET /metrics`` answers, of each server by itself."""
+    return text(family for snapshot in snapshots for family in snapshot.families)

@@ -5,16 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ptprof.environment import environment
+from ptprof.export import DeployableStep
+from ptprof.export.onnx import write_onnx
+from ptprof.export.torchscript import write_torchscript
+from ptprof.records import (
+    Accuracy,
+    ArtifactFile,
+    ArtifactRecord,
+    EnergyBreakdown,
+    Parity,
+    RunRecord,
+    Scores,
+    Statistics,
+)
 from ptprof.runtimes import Runner, open_runner
+from ptprof.runtimes.metadata import Metadata
 from ptprof.serve import Limits, ServedModel, create_app
 from ptprof.serve.model import Source
 from ptprof.serve.server import http_server, listen
+from ptprof.study import Study, sha256, write_record
 
 STATE_SHAPE = (3, 2, 8, 12)
 
@@ -103,3 +120,102 @@ def serving() -> Serving:
         assert not thread.is_alive()
 
     return serving
+
+
+FIELDS = ("tracer", "pressure", "velocity_x", "velocity_y")
+STATISTICS = Statistics(fields=FIELDS, mean=(0.5, 0.0, 0.1, -0.2), std=(0.4, 0.03, 0.7, 0.2))
+ACCURACY = Accuracy(one_step=Scores(pearson_r={}, vrmse={}))
+PARITY = Parity(
+    windows=1,
+    rollout_steps=1,
+    one_step=0,
+    rollout=0,
+    one_step_float64=0,
+    reference_float64=0,
+    gate=1,
+    by_field={},
+    provider="CPUExecutionProvider",
+)
+
+
+def add_run(study: Study, model: str, created: str, grid: tuple[int, int], checkpoint: str) -> RunRecord:
+    run = RunRecord(
+        run=f"{model}-quick-{created}",
+        model=model,
+        recipe="quick",
+        seed=0,
+        recipe_sha256="0" * 64,
+        parameters=1,
+        grid=grid,
+        history=4,
+        statistics=STATISTICS,
+        data_sha256="0" * 64,
+        checkpoint_sha256=checkpoint,
+        epochs=1,
+        steps=1,
+        duration_s=1,
+        best_epoch=0,
+        best_valid_loss=1,
+        energy=EnergyBreakdown(),
+        accuracy=ACCURACY,
+        persistence=ACCURACY,
+        device="cpu",
+        environment=environment(),
+        created=created,
+    )
+    write_record(study.run_folder(run.run) / "run.json", run)
+    return run
+
+
+def seeded_step(seed: int, grid: tuple[int, int] = (8, 12)) -> DeployableStep:
+    torch.manual_seed(seed)
+    model = torch.nn.Conv2d(16, 4, 3, padding=1)
+    return DeployableStep(model, STATISTICS, history=4, grid=grid).eval()
+
+
+def add_artifact(study: Study, run: RunRecord, step: DeployableStep) -> None:
+    folder = study.artifact_folder(run.run)
+    folder.mkdir(parents=True)
+    about = Metadata(
+        model=run.model,
+        run=run.run,
+        recipe=run.recipe,
+        grid=run.grid,
+        history=run.history,
+        fields=run.statistics.fields,
+        units=dict.fromkeys(FIELDS, "1"),
+        statistics=run.statistics,
+        checkpoint_sha256=run.checkpoint_sha256,
+        versions={},
+    )
+    write_onnx(step, about, folder / "model.onnx")
+    write_torchscript(step, about, folder / "model.pt")
+    files = tuple(
+        ArtifactFile(
+            name=name,
+            format=kind,
+            sha256=sha256(folder / name),
+            size_bytes=(folder / name).stat().st_size,
+            parity=PARITY,
+        )
+        for name, kind in (("model.onnx", "onnx"), ("model.pt", "torchscript"))
+    )
+    record = ArtifactRecord(
+        run=run.run,
+        model=run.model,
+        recipe=run.recipe,
+        grid=run.grid,
+        history=run.history,
+        statistics=run.statistics,
+        checkpoint_sha256=run.checkpoint_sha256,
+        files=files,
+        environment=run.environment,
+        created=run.created,
+    )
+    write_record(folder / "artifact.json", record)
+
+
+@pytest.fixture(scope="session")
+def studies() -> SimpleNamespace:
+    """To make small studies from: runs, and steps of a seed exported as theirs."""
+    return SimpleNamespace(add_run=add_run, add_artifact=add_artifact, step=seeded_step)

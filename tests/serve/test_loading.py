@@ -17,139 +17,33 @@ import pytest
 import torch
 
 from ptprof.amortise.volume import served_records
-from ptprof.environment import environment
 from ptprof.errors import PtprofError, StudyError, UsageError
-from ptprof.export import DeployableStep, deployable
-from ptprof.export.onnx import write_onnx
-from ptprof.export.torchscript import write_torchscript
-from ptprof.records import (
-    Accuracy,
-    ArtifactFile,
-    ArtifactRecord,
-    EnergyBreakdown,
-    Parity,
-    RunRecord,
-    Scores,
-    Statistics,
-)
-from ptprof.runtimes.metadata import Metadata
+from ptprof.export import deployable
 from ptprof.serve import find_models
-from ptprof.study import Study, sha256, write_record
+from ptprof.study import Study
 from ptprof.train.checkpoint import save_weights, weights_of
 from ptprof.train.models import build
 
-FIELDS = ("tracer", "pressure", "velocity_x", "velocity_y")
-STATISTICS = Statistics(fields=FIELDS, mean=(0.5, 0.0, 0.1, -0.2), std=(0.4, 0.03, 0.7, 0.2))
-ACCURACY = Accuracy(one_step=Scores(pearson_r={}, vrmse={}))
-PARITY = Parity(
-    windows=1,
-    rollout_steps=1,
-    one_step=0,
-    rollout=0,
-    one_step_float64=0,
-    reference_float64=0,
-    gate=1,
-    by_field={},
-    provider="CPUExecutionProvider",
-)
-
-
-def add_run(study: Study, model: str, created: str, grid: tuple[int, int], checkpoint: str) -> RunRecord:
-    run = RunRecord(
-        run=f"{model}-quick-{created}",
-        model=model,
-        recipe="quick",
-        seed=0,
-        recipe_sha256="0" * 64,
-        parameters=1,
-        grid=grid,
-        history=4,
-        statistics=STATISTICS,
-        data_sha256="0" * 64,
-        checkpoint_sha256=checkpoint,
-        epochs=1,
-        steps=1,
-        duration_s=1,
-        best_epoch=0,
-        best_valid_loss=1,
-        energy=EnergyBreakdown(),
-        accuracy=ACCURACY,
-        persistence=ACCURACY,
-        device="cpu",
-        environment=environment(),
-        created=created,
-    )
-    write_record(study.run_folder(run.run) / "run.json", run)
-    return run
-
-
-def small_step(seed: int) -> DeployableStep:
-    torch.manual_seed(seed)
-    model = torch.nn.Conv2d(16, 4, 3, padding=1)
-    return DeployableStep(model, STATISTICS, history=4, grid=(8, 12)).eval()
-
-
-def add_artifact(study: Study, run: RunRecord, step: DeployableStep) -> None:
-    folder = study.artifact_folder(run.run)
-    folder.mkdir(parents=True)
-    about = Metadata(
-        model=run.model,
-        run=run.run,
-        recipe=run.recipe,
-        grid=run.grid,
-        history=run.history,
-        fields=run.statistics.fields,
-        units=dict.fromkeys(FIELDS, "1"),
-        statistics=run.statistics,
-        checkpoint_sha256=run.checkpoint_sha256,
-        versions={},
-    )
-    write_onnx(step, about, folder / "model.onnx")
-    write_torchscript(step, about, folder / "model.pt")
-    files = tuple(
-        ArtifactFile(
-            name=name,
-            format=kind,
-            sha256=sha256(folder / name),
-            size_bytes=(folder / name).stat().st_size,
-            parity=PARITY,
-        )
-        for name, kind in (("model.onnx", "onnx"), ("model.pt", "torchscript"))
-    )
-    record = ArtifactRecord(
-        run=run.run,
-        model=run.model,
-        recipe=run.recipe,
-        grid=run.grid,
-        history=run.history,
-        statistics=run.statistics,
-        checkpoint_sha256=run.checkpoint_sha256,
-        files=files,
-        environment=run.environment,
-        created=run.created,
-    )
-    write_record(folder / "artifact.json", record)
-
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def exported(tmp_path_factory: pytest.TempPathFactory, studies) -> Study:
     """An unet trained and exported twice, and an fno that is only trained; not to be changed."""
     study = Study(tmp_path_factory.mktemp("study"))
     for seed, created in enumerate(("2026-01-01", "2026-01-02")):
-        run = add_run(study, "unet", created, (8, 12), str(seed) * 64)
-        add_artifact(study, run, small_step(seed))
+        run = studies.add_run(study, "unet", created, (8, 12), str(seed) * 64)
+        studies.add_artifact(study, run, studies.step(seed))
     torch.manual_seed(0)
     weights = weights_of(build("fno", "quick"))
     folder = study.run_folder("fno-quick-2026-01-03")
     folder.mkdir(parents=True)
     checkpoint = save_weights(folder / "checkpoint.pt", "fno", weights)
-    add_run(study, "fno", "2026-01-03", (48, 96), checkpoint)
+    studies.add_run(study, "fno", "2026-01-03", (48, 96), checkpoint)
     return study
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torchscript"])
 @pytest.mark.parametrize("names", [None, [], ["unet"]])
-def test_the_newest_run_is_served(exported: Study, runtime: str, names: list[str] | None) -> None:
+def test_the_newest_run_is_served(exported: Study, studies, runtime: str, names: list[str] | None) -> None:
     served = find_models(exported, names, runtime=runtime)
     assert list(served) == ["unet"]
     model = served["unet"].open()
@@ -158,7 +52,7 @@ def test_the_newest_run_is_served(exported: Study, runtime: str, names: list[str
     assert model.details["fields"] == "tracer, pressure, velocity_x, velocity_y"
     state = torch.randn(2, 4, 4, 8, 12)
     with model.runner as runner, torch.inference_mode():
-        newest, oldest = small_step(1)(state)[0], small_step(0)(state)[0]
+        newest, oldest = studies.step(1)(state)[0], studies.step(0)(state)[0]
         answer = runner.step(state)[0]
     torch.testing.assert_close(answer, newest)
     assert not torch.allclose(answer, oldest)
@@ -201,19 +95,19 @@ def test_an_empty_study(tmp_path: Path, runtime: str, command: str) -> None:
         find_models(Study(tmp_path), runtime=runtime)
 
 
-def test_an_older_run_is_not_served_in_place_of_the_newest(tmp_path: Path) -> None:
+def test_an_older_run_is_not_served_in_place_of_the_newest(tmp_path: Path, studies) -> None:
     study = Study(tmp_path)
-    old = add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
-    add_artifact(study, old, small_step(0))
-    add_run(study, "unet", "2026-01-02", (8, 12), "1" * 64)
+    old = studies.add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
+    studies.add_artifact(study, old, studies.step(0))
+    studies.add_run(study, "unet", "2026-01-02", (8, 12), "1" * 64)
     with pytest.raises(StudyError, match="unet-quick-2026-01-02 is not exported"):
         find_models(study)["unet"].open()
 
 
-def test_a_file_that_was_changed_is_not_opened(tmp_path: Path) -> None:
+def test_a_file_that_was_changed_is_not_opened(tmp_path: Path, studies) -> None:
     study = Study(tmp_path)
-    run = add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
-    add_artifact(study, run, small_step(0))
+    run = studies.add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
+    studies.add_artifact(study, run, studies.step(0))
     for name, runtime in (("model.onnx", "onnxruntime"), ("model.pt", "torchscript")):
         path = study.artifact_folder(run.run) / name
         content = bytearray(path.read_bytes())
@@ -268,10 +162,10 @@ def test_the_service_goes_on_when_its_process_is_killed(exported: Study) -> None
     assert (total.run, total.requests, total.steps) == ("unet-quick-2026-01-02", 1, 1)
 
 
-def test_a_file_that_is_replaced_or_deleted_while_it_is_served(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_or_deleted_while_it_is_served(tmp_path: Path, studies) -> None:
     study = Study(tmp_path)
-    run = add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
-    add_artifact(study, run, small_step(0))
+    run = studies.add_run(study, "unet", "2026-01-01", (8, 12), "0" * 64)
+    studies.add_artifact(study, run, studies.step(0))
     path = study.artifact_folder(run.run) / "model.onnx"
     with command(study) as (_, client):
         for change, words in (

@@ -137,3 +137,23 @@ def test_who_served_nothing_leaves_nothing(serving, small: Callable[[], ServedMo
     with serving({"fno": small()}, served=Served(study)) as address:
         httpx.get(f"http://{address}/v2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_cannot_be_written_to_is_served_all_the_same(
+    serving,
+    small: Callable[[], ServedModel],
+    state: Tensor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "served").write_text("a file where a folder is to be")
+    served = Served(study)
+    with (
+        serving({"fno": small()}, served=served) as address,
+        triton.InferenceServerClient(address) as client,
+    ):
+        client.infer("fno", [tensor(state)])
+        served.write()
+        assert client.infer("fno", [tensor(state)]).as_numpy("next") is not None
+    assert f"the running total could not be written to {served.path}" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from torch import Tensor
 from ptprof.errors import UsageError
 from ptprof.runtimes import open_runner
 from ptprof.serve import Limits, ServedModel, create_app, serve
-from ptprof.serve.server import http_server, listen
+from ptprof.serve.server import http_server, listen, reserve
 
 MIB = 2**20
 
@@ -78,6 +78,21 @@ def test_addresses_that_cannot_be() -> None:
         pytest.raises(UsageError, match=r"port \d+: Address already in use; choose another"),
     ):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+def test_a_port_is_held_for_a_process_that_is_still_to_come() -> None:
+    """As Ray Serve's proxy takes it; who listens already is not joined."""
+    with closing(reserve("127.0.0.1", 0)) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        port = holder.getsockname()[1]
+        with closing(socket.socket()) as proxy:
+            proxy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            proxy.bind(("127.0.0.1", port))
+            proxy.listen()
+            with closing(connect(f"127.0.0.1:{port}")), closing(proxy.accept()[0]):
+                pass
+            with pytest.raises(UsageError, match="Address already in use"):
+                reserve("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
