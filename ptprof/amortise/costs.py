@@ -203,7 +203,7 @@ def _embodied(basis: _Basis, m: Measured, share: float) -> list[Paid]:
     made = basis.assumptions.embodied
     if made is None:
         return []
-    training = embodied(made, m.run.duration_s)
+    training = embodied(made, m.run.duration_s * m.run.devices)
     query = embodied(made, share / m.measurement.throughput_per_s.value)
     return [
         Paid(training, Item(what="embodied", paid="training", grams=training.grams, source="given")),

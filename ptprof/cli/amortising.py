@@ -8,6 +8,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from ptprof.cli.cost_options import (
+    BESIDE,
+    COMPARED,
+    CheapestRuntime,
+    MeasuredOn,
+    MeasuredPrecision,
+    Paper,
+    RetrainEvery,
+    Scenario,
+    Solver,
+    Table,
+)
 from ptprof.cli.options import (
     CARBON,
     DEFAULT_QUERIES,
@@ -25,8 +37,6 @@ from ptprof.cli.options import (
 from ptprof.cli.shared import show, study_of
 from ptprof.errors import UsageError
 
-COMPARED = "What is compared"
-BESIDE = "What is paid beside a training and its queries"
 OUTPUT = "Output"
 
 
@@ -34,38 +44,22 @@ def amortise(
     ctx: typer.Context,
     models: Models = None,
     queries: Queries = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV of costs measured elsewhere, instead of a study.", show_default=False),
-    ] = None,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Table 2 of the paper that ptprof implements, instead of a study.")
-    ] = False,
+    table: Table = None,
+    paper: Paper = False,
     study: StudyOption = None,
-    scenario: Annotated[
-        str, typer.Option(help="What a query is: one-step or rollout.", rich_help_panel=COMPARED)
-    ] = "one-step",
+    scenario: Scenario = "one-step",
     unit: Annotated[
         Literal["query", "simulated-second"],
         typer.Option(help="What is counted: queries, or seconds of the flow.", rich_help_panel=COMPARED),
     ] = "query",
-    device: Annotated[
-        str | None, typer.Option(help="Device measured on.", show_default=False, rich_help_panel=COMPARED)
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="The cheapest otherwise.", show_default=False, rich_help_panel=COMPARED)
-    ] = None,
+    device: MeasuredOn = None,
+    runtime: CheapestRuntime = None,
     batch: Batch = 1,
     run: RunName = None,
     recipe: RecipeName = None,
     nfe: Nfe = None,
-    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.", rich_help_panel=COMPARED)] = "fp32",
-    solver: Annotated[
-        bool,
-        typer.Option(
-            "--solver", help="Also the numerical solver that made the data.", rich_help_panel=COMPARED
-        ),
-    ] = False,
+    precision: MeasuredPrecision = "fp32",
+    solver: Solver = False,
     max_error: Annotated[
         str | None,
         typer.Option(
@@ -114,15 +108,7 @@ def amortise(
     cold_starts: Annotated[
         int, typer.Option(min=0, help="Starts of a server, over the whole life.", rich_help_panel=BESIDE)
     ] = 0,
-    retrain_every: Annotated[
-        str | None,
-        typer.Option(
-            help="Train anew after so many queries.",
-            metavar="QUERIES",
-            show_default=False,
-            rich_help_panel=BESIDE,
-        ),
-    ] = None,
+    retrain_every: RetrainEvery = None,
     embodied_kg: Annotated[
         float | None,
         typer.Option(

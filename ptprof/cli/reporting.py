@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+from ptprof.cli.cost_options import (
+    COMPARED,
+    CheapestRuntime,
+    MeasuredOn,
+    MeasuredPrecision,
+    Paper,
+    RetrainEvery,
+    Scenario,
+    Solver,
+    Table,
+)
 from ptprof.cli.options import (
     DEFAULT_QUERIES,
     AsJson,
@@ -35,36 +46,27 @@ def report(
         str | None,
         typer.Option(help="Where the trainings were made, for the model cards.", show_default=False),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV of costs measured elsewhere, instead of a study.", show_default=False),
-    ] = None,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Table 2 of the paper that ptprof implements, instead of a study.")
-    ] = False,
-    scenario: Annotated[str, typer.Option(help="What a query is: one-step or rollout.")] = "one-step",
-    device: Annotated[str | None, typer.Option(help="Device measured on.", show_default=False)] = None,
-    runtime: Annotated[str | None, typer.Option(help="The cheapest otherwise.", show_default=False)] = None,
+    table: Table = None,
+    paper: Paper = False,
+    scenario: Scenario = "one-step",
+    device: MeasuredOn = None,
+    runtime: CheapestRuntime = None,
     batch: Batch = 1,
     run: RunName = None,
     recipe: RecipeName = None,
     nfe: Nfe = None,
-    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
+    precision: MeasuredPrecision = "fp32",
     pareto: Annotated[
         str | None,
         typer.Option(
             help="Error to set against carbon, such as vrmse or vrmse@20.",
             metavar="METRIC",
             show_default="vrmse at the last step of the rollouts",
+            rich_help_panel=COMPARED,
         ),
     ] = None,
-    solver: Annotated[
-        bool, typer.Option("--solver", help="Also the numerical solver that made the data.")
-    ] = False,
-    retrain_every: Annotated[
-        str | None,
-        typer.Option(help="Train anew after so many queries.", metavar="QUERIES", show_default=False),
-    ] = None,
+    solver: Solver = False,
+    retrain_every: RetrainEvery = None,
     intensity: GridIntensity = None,
     pue: Overhead = None,
     json: AsJson = False,

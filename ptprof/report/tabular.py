@@ -78,16 +78,16 @@ def _fixed(report: AmortiseReport, model: ModelReport) -> tuple[object, ...]:
         model.device,
         model.batch,
         report.unit,
-        *_ends(model.once_g),
-        *_ends(model.training_g),
+        *ends(model.once_g),
+        *ends(model.training_g),
         model.training_source,
-        *_ends(model.per_query_g),
+        *ends(model.per_query_g),
         model.source,
         *rates,
     )
 
 
-def _ends(figure: Interval) -> tuple[float | None, float | None, float | None]:
+def ends(figure: Interval) -> tuple[float | None, float | None, float | None]:
     return figure.value, figure.low, figure.high
 
 
@@ -96,17 +96,17 @@ def as_markdown(report: AmortiseReport) -> str:
     parts = [
         "\n".join(f"**{sentence}**" for sentence in words.answer(report)),
         "\n".join(f"- {sentence}" for sentence in words.explained(report)),
-        _table(
+        markdown_table(
             ("model", "paid once", "training", "source", "per query", "source"), map(_costs, report.models)
         ),
-        _table(
+        markdown_table(
             ("model", *(f"{count(n)} queries" for n in report.queries)),
             (_totals(report, i) for i in range(len(report.models))),
         ),
     ]
     if report.break_even:
         parts.append(
-            _table(
+            markdown_table(
                 ("pair", "break-even", "not told apart", "verdict"),
                 (
                     (f"{p.a} / {p.b}", count(p.queries), words.span(p.low, p.high), words.verdict(report, p))
@@ -140,7 +140,7 @@ def _totals(report: AmortiseReport, index: int) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; the first column is text, the others stand to the right."""
     lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -60,11 +60,13 @@ def conversion(report: AmortiseReport) -> str:
     if stated is None:
         return "Carbon intensity and PUE: as in the source of the table, which gives grams."
     if stated.training == stated.serving:
-        return f"Carbon intensity {_rate(stated.serving)}."
-    return f"Carbon intensity of training {_rate(stated.training)}; of queries {_rate(stated.serving)}."
+        return f"Carbon intensity {conversion_of(stated.serving)}."
+    training, queries = conversion_of(stated.training), conversion_of(stated.serving)
+    return f"Carbon intensity of training {training}; of queries {queries}."
 
 
-def _rate(conversion: Conversion) -> str:
+def conversion_of(conversion: Conversion) -> str:
+    """One intensity and PUE, and where the intensity is from."""
     rate = f"{conversion.intensity_g_per_kwh:g} gCO2eq/kWh"
     if (grid := conversion.grid) is not None:
         rate += f" ({grid.name} {grid.year}, {grid.kind}; {grid.source})"

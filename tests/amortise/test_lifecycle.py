@@ -13,7 +13,15 @@ from ptprof.amortise.amortising import AmortiseReport, ModelReport
 from ptprof.amortise.assumptions import Assumptions, Conversion, Embodied
 from ptprof.amortise.costs import MODELS, ONE_STEP, Query, Scope, amortise_study
 from ptprof.errors import StudyError
-from ptprof.records import Accuracy, EnergyBreakdown, GenerationRecord, Interval, Scores
+from ptprof.records import (
+    Accuracy,
+    EnergyBreakdown,
+    Execution,
+    GenerationRecord,
+    Interval,
+    Scores,
+    TrainingHost,
+)
 from ptprof.report import words
 from ptprof.study import GENERATION, Study, write_record
 
@@ -170,6 +178,22 @@ def test_cold_starts_are_those_of_what_is_served(study: Study, make_measurement:
     assert items(report, "unet")["cold starts", "once"] == (pytest.approx(50.0), "modelled")
     assert model(report, "fno").once_g.value == pytest.approx(70.0)
     assert model(report, "unet").runtime == "onnxruntime"
+
+
+def test_a_training_on_several_devices_keeps_each_of_them_busy(
+    study: Study, make_run: Make, cpu: Make
+) -> None:
+    made = Embodied(kg=1.0, lifetime_years=1 / 365.25, utilisation=0.5)
+    run = study.run("unet")
+    host = TrainingHost(processes=2, environment=run.environment)
+    alone_on_one = {"hosts": (host,), "execution": Execution(processes=2)}
+    for changes, devices in (({"hosts": (host, host)}, 2), (alone_on_one, 1)):
+        spread = run.model_copy(update=changes)
+        write_record(study.run_folder(run.run) / "run.json", spread)
+        unet = items(amortised(study, embodied=made), "unet")
+        assert unet["embodied", "training"][0] == pytest.approx(125 * devices * 1000 / (86400 * 0.5))
+    boards = {"device": "cuda:0", "hosts": (host, host), "execution": Execution(processes=4)}
+    assert run.model_copy(update=boards).devices == 4
 
 
 def test_the_device_is_shared_out_by_busy_seconds(
