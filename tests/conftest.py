@@ -13,7 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from ptprof import plugins
+from ptprof.plugins.importing import FILE
 from ptprof.records import (
     Accuracy,
     Block,
@@ -29,10 +32,15 @@ from ptprof.records import (
 )
 from ptprof.runtimes.threads import spin_briefly
 
+# A busy machine is not a mistake of the code: by default an example that takes 200 ms fails.
+settings.register_profile("ptprof", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ptprof")
 # As the command line does, and before anything loads torch.
 spin_briefly(os.environ)
 # Energy is modelled in tests, whatever the machine could measure; tests of RAPL bring their own.
 os.environ["PTPROF_RAPL_ROOT"] = os.devnull
+# Ray reads them when it is loaded and started.
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +69,9 @@ def fake_nvidia(tmp_path_factory: pytest.TempPathFactory, require_tool: Callable
     return folder
 
 
-def _load(name: str) -> ModuleType:
-    """A module beside the tests of energy, which no test could import by name."""
-    path = Path(__file__).parent / "energy" / f"{name}.py"
+def _load(name: str, room: str = "energy") -> ModuleType:
+    """A module beside the tests of a room, which no test could import by name."""
+    path = Path(__file__).parent / room / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -82,6 +90,53 @@ def simulated() -> ModuleType:
 def simulated_session(simulated: ModuleType) -> ModuleType:
     """Whole sessions of measuring over simulated sensors: ``energy/simulated_session.py``."""
     return _load("simulated_session")
+
+
+@pytest.fixture(scope="session")
+def pages() -> ModuleType:
+    """Pages of the documentation, followed as a reader would: ``docs/pages.py``."""
+    return _load("pages", "docs")
+
+
+@pytest.fixture(scope="module")
+def ray_nodes() -> Iterator[Any]:
+    """A Ray cluster of two nodes of one core each, on this machine: ``ray.cluster_utils.Cluster``."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two nodes of one core want two cores")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin with no plugin, and leave none behind."""
+    monkeypatch.setattr(plugins, "_registry", plugins._Registry())
+    # Set first, so that what a test sets goes again.
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    monkeypatch.delenv(plugins.VARIABLE)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(FILE):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def written(no_plugins: None, tmp_path: Path) -> Callable[..., Path]:
+    """Write a plugin with that body, after ``import ptprof``; give its path."""
+
+    def write(body: str, name: str = "mine.py") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"import ptprof\n{body}", encoding="utf-8")
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +170,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and torch sees none"))
+
+
+# In the paths of tests that start clusters, whose workers take cores of this machine for their own.
+RAY = ("cluster", "test_ray_", "test_spreading")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes (``-n``), keep a file's tests in one of them, and all that start clusters."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = str(super()._split_scope(nodeid))
+            return "ray" if any(word in path for word in RAY) else path
+
+    return Together(config, log)
 
 
 SCORES = Scores(pearson_r={"tracer": 0.9, "pressure": 0.8}, vrmse={"tracer": 0.3, "pressure": 0.5})
