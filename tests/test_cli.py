@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ptprof import __version__
+
 COMMANDS = (
     "quickstart",
     "doctor",
@@ -23,6 +25,8 @@ COMMANDS = (
     "burgers",
     "serve",
     "query",
+    "study merge",
+    "study check",
 )
 
 
@@ -120,3 +124,16 @@ def test_a_table_with_a_missing_column_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "inference_co2eq_g_mean" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_version_needs_no_command() -> None:
+    done = ptprof("--version")
+    assert (done.returncode, done.stdout) == (0, f"ptprof {__version__}\n")
+
+
+def test_windows_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ptprof.cli import main
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match="Windows Subsystem for Linux"):
+        main()

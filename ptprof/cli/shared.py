@@ -41,7 +41,7 @@ def show(
         return
     printer = console()
     for renderable in renderables:
-        printer.print(renderable)
+        printer.print(renderable, crop=False)
 
 
 def _plain(value: BaseModel | Iterable[BaseModel]) -> Any:
