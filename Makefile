@@ -5,7 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STUDY ?= study
-JOBS ?= 2
 
 .PHONY: help quickstart test check docs dist third-party format gpu bench clean
 
@@ -15,8 +14,8 @@ help:  ## what there is to make
 quickstart: $(VENV)/.core  ## set up, then train, export, measure and amortise the seven forecasters
 	$(BIN)/ptprof --study $(STUDY) quickstart
 
-test: $(VENV)/.dev  ## set up, then run the tests, in JOBS processes (2)
-	$(BIN)/python -m pytest -n $(JOBS)
+test: $(VENV)/.dev  ## set up, then run the tests, room by room
+	PYTHON=$(BIN)/python scripts/test
 
 check: $(VENV)/.dev  ## what CI checks beside the tests: lint, format, types, direction of imports
 	$(BIN)/ruff check .

@@ -172,23 +172,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and torch sees none"))
 
 
-# In the paths of tests that start clusters, whose workers take cores of this machine for their own.
-RAY = ("cluster", "test_ray_", "test_spreading")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several processes (``-n``), keep a file's tests in one of them, and all that start clusters."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Together(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            path = str(super()._split_scope(nodeid))
-            return "ray" if any(word in path for word in RAY) else path
-
-    return Together(config, log)
-
-
 SCORES = Scores(pearson_r={"tracer": 0.9, "pressure": 0.8}, vrmse={"tracer": 0.3, "pressure": 0.5})
 MACHINE = Environment(platform="Linux", python="3.11", cpu="a CPU", cpu_cores=2, memory_bytes=8 << 30)
 

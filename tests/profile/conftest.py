@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from ptprof.energy import CpuModel
 from ptprof.energy.combine import energy
 from ptprof.records import EnergyBreakdown, RunRecord, Window
 from ptprof.study import Study, write_record
@@ -47,7 +48,7 @@ def make_window() -> Callable[..., Window]:
             "systematic": 0.5,
             "gain_id": "cpu-model",
             "source": "modelled",
-            "sensor": "s",
+            "sensor": CpuModel().name,
         }
         measured: dict[str, Any] = {
             "systematic": 0.05,

@@ -107,9 +107,15 @@ def test_what_is_not_a_forecast_is_not_rolled_out(study, setup, make_run):
 
 
 def test_other_threads_and_other_precisions_are_other_measurements(study, open_bench, monkeypatch):
+    opened = []
+
+    def open_and_tell(setup):
+        opened.append(setup)
+        return open_bench(setup)
+
     def measure(**settings):
         (m,) = profile(
-            study, ["fno"], runtimes=["eager"], scenarios=["one-step"], open_bench=open_bench, **settings
+            study, ["fno"], runtimes=["eager"], scenarios=["one-step"], open_bench=open_and_tell, **settings
         )
         return m
 
@@ -117,6 +123,7 @@ def test_other_threads_and_other_precisions_are_other_measurements(study, open_b
     first = measure()
     assert (first.threads, first.precision) == (1, "fp32")
     assert measure() == first
+    assert len(opened) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert measure().threads == 2
     assert measure(precision="bf16").precision == "bf16"
