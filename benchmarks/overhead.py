@@ -25,9 +25,8 @@ import torch
 
 from ptprof import stats
 from ptprof.energy import EnergyMeter, MonotonicClock
-from ptprof.environment import environment
+from ptprof.environment import environment, threads
 from ptprof.export.step import DeployableStep
-from ptprof.profile.bench import default_threads
 from ptprof.profile.protocol import FULL
 from ptprof.profile.timing import measure_window, warm_up
 from ptprof.records import Statistics
@@ -89,7 +88,7 @@ def step(model: str, grid: tuple[int, int], device: str) -> Callable[[], None]:
     """One forecast step of an untrained quick model, as the measuring loop calls it."""
     statistics_of_none = Statistics(fields=FIELDS, mean=(0.0,) * 4, std=(1.0,) * 4)
     module = DeployableStep(freeze(build(model, "quick"), grid), statistics_of_none, HISTORY, grid).eval()
-    runner = open_runner("eager", module, device=device, threads=default_threads())
+    runner = open_runner("eager", module, device=device, threads=threads())
     query = runner.bind(torch.randn(1, HISTORY, len(FIELDS), *grid, device=runner.device))
 
     def call() -> None:
@@ -141,7 +140,7 @@ def main() -> None:
             "environment": environment(names).model_dump(mode="json"),
             "device": device,
             "grid": arguments.grid,
-            "threads": default_threads(),
+            "threads": threads(),
             "instrumentation": alone,
             "steps": results,
         }

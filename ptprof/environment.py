@@ -86,6 +86,11 @@ def allowed_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
+def threads(there: int | None = None) -> int:
+    """CPU threads of one thing at work: OMP_NUM_THREADS, or as many as cores are ``there``, or allowed."""
+    return int(os.environ.get("OMP_NUM_THREADS") or there or cores())
+
+
 def own_cores() -> tuple[int, ...]:
     """The cores that this process is held to, where those are not all of the machine's; () where they are."""
     allowed = allowed_cores()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,8 +33,7 @@ from ptprof.cli.options import (
     RunName,
     StudyOption,
 )
-from ptprof.cli.shared import show, study_of
-from ptprof.errors import UsageError
+from ptprof.cli.shared import Form, study_of
 
 OUTPUT = "Output"
 
@@ -153,11 +151,8 @@ def amortise(
     from ptprof.amortise.assumptions import stated
     from ptprof.amortise.costs import Query, Scope
     from ptprof.report import tables, tabular
-    from ptprof.study import write_text
 
-    to_stdout = csv == Path("-")
-    if json + markdown + to_stdout > 1:
-        raise UsageError("one form at a time goes to stdout: --json, --markdown or --csv -")
+    form = Form(json, csv, markdown)
     report = workflows.amortise(
         study_of(ctx, study),
         queries=queries or DEFAULT_QUERIES,
@@ -189,9 +184,9 @@ def amortise(
         bootstrap=bootstrap,
         figure=figure,
     )
-    if csv is not None and not to_stdout:
-        write_text(csv, tabular.as_csv(report))
-    if to_stdout or markdown:
-        sys.stdout.write(tabular.as_csv(report) if to_stdout else tabular.as_markdown(report))
-    else:
-        show(report, json, [tables.amortisation(report)])
+    form.show(
+        report,
+        [tables.amortisation(report)],
+        as_csv=lambda: tabular.as_csv(report),
+        as_markdown=lambda: tabular.as_markdown(report),
+    )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ptprof.cli.options import AsJson, GridIntensity, Models, Nfe, Overhead, RecipeName, RunName, StudyOption
-from ptprof.cli.shared import show, study_of
-from ptprof.errors import UsageError
+from ptprof.cli.shared import Form, study_of
 
 MEASURED = "What was measured"
 BESIDE = "What is paid beside the queries"
@@ -88,11 +86,8 @@ def fleet(
     from ptprof.amortise.fleet_answer import Demand
     from ptprof.amortise.selection import Query
     from ptprof.report import fleet as shown
-    from ptprof.study import write_text
 
-    to_stdout = csv == Path("-")
-    if json + markdown + to_stdout > 1:
-        raise UsageError("one form at a time goes to stdout: --json, --markdown or --csv -")
+    form = Form(json, csv, markdown)
     report = workflows.plan(
         study_of(ctx, study),
         Demand.of(
@@ -111,9 +106,9 @@ def fleet(
             intensity=intensity, pue=pue, embodied_kg=embodied_kg, lifetime_years=lifetime_years
         ),
     )
-    if csv is not None and not to_stdout:
-        write_text(csv, shown.as_csv(report))
-    if to_stdout or markdown:
-        sys.stdout.write(shown.as_csv(report) if to_stdout else shown.as_markdown(report))
-    else:
-        show(report, json, [shown.fleets(report)])
+    form.show(
+        report,
+        [shown.fleets(report)],
+        as_csv=lambda: shown.as_csv(report),
+        as_markdown=lambda: shown.as_markdown(report),
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from ptprof.errors import UsageError
 from ptprof.progress import console
-from ptprof.study import Study
+from ptprof.study import Study, write_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,6 +43,44 @@ def show(
     printer = console()
     for renderable in renderables:
         printer.print(renderable, crop=False)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an answer is given: as JSON, CSV (``-`` for stdout) or Markdown, or as a person reads it.
+
+    Raises
+    ------
+    UsageError : several of them for stdout
+    """
+
+    json: bool
+    csv: Path | None
+    markdown: bool
+
+    def __post_init__(self) -> None:
+        if self.json + self.markdown + self._csv_to_stdout > 1:
+            raise UsageError("one form at a time goes to stdout: --json, --markdown or --csv -")
+
+    @property
+    def _csv_to_stdout(self) -> bool:
+        return self.csv == Path("-")
+
+    def show(
+        self,
+        value: BaseModel,
+        renderables: Iterable[RenderableType],
+        *,
+        as_csv: Callable[[], str],
+        as_markdown: Callable[[], str],
+    ) -> None:
+        """Write the file that is asked for, and print the rest."""
+        if self.csv is not None and not self._csv_to_stdout:
+            write_text(self.csv, as_csv())
+        if self._csv_to_stdout or self.markdown:
+            sys.stdout.write(as_csv() if self._csv_to_stdout else as_markdown())
+        else:
+            show(value, self.json, renderables)
 
 
 def _plain(value: BaseModel | Iterable[BaseModel]) -> Any:

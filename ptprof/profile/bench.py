@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from ptprof.energy import Clock, EnergyMeter, MonotonicClock
 from ptprof.energy.probe import driver
 from ptprof.energy.trace import PowerTrace
 from ptprof.energy.visible import GpuName, board_uuid
-from ptprof.environment import cores, cpu_name, environment, host_id, own_cores
+from ptprof.environment import cpu_name, environment, host_id, own_cores, threads
 from ptprof.errors import MeasurementError
 from ptprof.export.artifact import inputs, open_model
 from ptprof.profile import load, roofline
@@ -38,7 +37,7 @@ class Setup:
     Attributes
     ----------
     nfe : how often models that sample evaluate their networks; as their recipes say where None
-    threads : of the CPU, in one query; as many as `default_threads` where None
+    threads : of the CPU, in one query; as many as `ptprof.environment.threads` where None
     precision, tf32 : of the products
     meter_gpus : the boards whose energy is measured, by visible index or UUID
     device_idle_s : how long (s) to measure the boards before anything uses them
@@ -140,7 +139,7 @@ class LocalBench:
         self._setup = setup
         self._study = Study(setup.study)
         self._clock = clock or MonotonicClock()
-        self._threads = setup.threads or default_threads()
+        self._threads = setup.threads or threads()
         torch.set_num_threads(self._threads)
         self._candidates: dict[str, _Candidate] = {}
         self._bound: dict[tuple[str, Scenario], _Bound] = {}
@@ -284,11 +283,6 @@ class LocalBench:
             if peak is not None:
                 peak.loaded()
         return _Candidate(runner, host, board)
-
-
-def default_threads() -> int:
-    """CPU threads of a query: OMP_NUM_THREADS, or as many as there are cores."""
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def query_states(study: Study, run: Model, batch: int) -> torch.Tensor:

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from ptprof.energy import CpuModel, EnergyMeter
 from ptprof.energy.combine import energy
+from ptprof.environment import threads
 from ptprof.errors import MeasurementError, StudyError
-from ptprof.profile.bench import Info, Setup, default_threads, device_id, environment_of, plugins_of
+from ptprof.profile.bench import Info, Setup, device_id, environment_of, plugins_of
 from ptprof.profile.child import PATIENCE_S, Child
 from ptprof.profile.summary import Subject
 from ptprof.records import EnergyBreakdown
@@ -126,7 +127,7 @@ def job_of(setup: Setup, subject: Subject, **asked: Any) -> Job:
     return Job(
         runtime=subject.runtime,
         device=subject.device,
-        threads=setup.threads or default_threads(),
+        threads=setup.threads or threads(),
         precision=setup.precision,
         tf32=setup.tf32,
         nfe=setup.nfe,

@@ -10,10 +10,11 @@ from ptprof.energy import CpuModel
 from ptprof.energy.gpus import boards_named
 from ptprof.energy.own import own_counters
 from ptprof.energy.visible import GpuName, board_uuid
+from ptprof.environment import threads
 from ptprof.errors import PtprofError, RuntimeUnavailable, StudyError, UsageError
 from ptprof.export.artifact import source_sha256
 from ptprof.export.variant import file_variant
-from ptprof.profile.bench import Setup, default_threads, device_id
+from ptprof.profile.bench import Setup, device_id
 from ptprof.profile.scenarios import Scenario
 from ptprof.profile.summary import Key, Subject
 from ptprof.records import Measurement, Model, PinnRecord
@@ -122,7 +123,7 @@ def here(device: str, meter_gpus: Sequence[str] | None = None) -> Place:
     """A device of this machine, and the boards that are to be metered; raises as `boards_to_meter`."""
     meters = boards_to_meter(device, meter_gpus)
     own = " + ".join(dict.fromkeys(c.name for c in own_counters() if c.component == "cpu"))
-    return Place(device, default_threads(), frozenset({device_id(device)}), meters, own)
+    return Place(device, threads(), frozenset({device_id(device)}), meters, own)
 
 
 def measured_already(

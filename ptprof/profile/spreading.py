@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from ptprof.cluster import Device, Executor, deal
 from ptprof.energy.nvml import Nvml
+from ptprof.environment import threads
 from ptprof.errors import UsageError
 from ptprof.profile import matrix
 from ptprof.profile.bench import Setup
@@ -52,11 +52,11 @@ class Relay:
 def place(cluster: Executor) -> Place:
     """The devices of a cluster as a place to measure at; each GPU is metered by itself."""
     device = cluster.devices[0]
-    threads = int(os.environ.get("OMP_NUM_THREADS") or device.cores)
+    each = threads(device.cores)
     if cluster.on == "cpu":
-        return Place("cpu", threads, frozenset({device.kind}))
+        return Place("cpu", each, frozenset({device.kind}))
     boards = frozenset(uuid for there in cluster.everywhere(_boards) for uuid in there)
-    return Place("cuda:0", threads, boards, meters=None)
+    return Place("cuda:0", each, boards, meters=None)
 
 
 def spread(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,7 +15,7 @@ from rich.progress import Progress
 from torch import nn
 
 from ptprof.energy import CPU_WATTS_PER_CORE, total
-from ptprof.environment import cores, environment
+from ptprof.environment import environment, threads
 from ptprof.errors import DataError, StudyError, UsageError
 from ptprof.records import PLAIN, Execution, ModelRecord, RunRecord, TrainingHost
 from ptprof.runtimes.allocator import keep_memory
@@ -346,7 +345,7 @@ def _data_folder(
 def all_cores() -> Iterator[None]:
     """Let torch use every core there is, unless ``OMP_NUM_THREADS`` says how many; then as it was."""
     before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or cores()))
+    torch.set_num_threads(threads())
     try:
         yield
     finally:
